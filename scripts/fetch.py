@@ -1,0 +1,74 @@
+"""Fetch what a run needs: the corpus, and the encoder's weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from gmb_ner.assets.corpus import fetch_corpus, sample_warning
+from gmb_ner.assets.encoders import ENCODERS, fetch_bert, fetch_minilm
+from gmb_ner.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+Assets = Annotated[Path, typer.Option(help="Folder of fetched files.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no network.")]
+
+
+@app.command()
+def corpus(
+    csv: Annotated[str, typer.Option(help="Your own CSV or zip, instead of the corpus.")] = "",
+    assets: Assets = Path("assets"),
+    require: Annotated[
+        bool,
+        typer.Option(
+            "--require/--allow-sample",
+            envvar="GMB_NER_REQUIRE",
+            help="Fail where the corpus cannot be had, instead of using the built-in sample.",
+        ),
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    """Put the corpus into ASSETS/corpus.csv and its record into ASSETS/corpus.json."""
+    try:
+        fetched = fetch_corpus(
+            assets, csv or None, project_dir=ROOT, require=require, offline=offline
+        )
+    except InputError as error:
+        msg.fail(str(error), exits=1)
+    if fetched.sample:
+        title, lines = sample_warning(fetched)
+        msg.warn(title)
+        # Not through msg, which would wrap the list into one paragraph.
+        typer.echo("\n".join(lines))
+    state = "written" if fetched.written else "already there"
+    msg.good(f"{fetched.path} ({fetched.corpus}, {state})", f"from {fetched.origin}")
+
+
+@app.command()
+def encoder(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(ENCODERS)}.")],
+    local: Annotated[str, typer.Option(help="A local directory that holds the files.")] = "",
+    assets: Assets = Path("assets"),
+    offline: Offline = False,
+) -> None:
+    """Have the weights of an encoder at hand."""
+    try:
+        if name == "minilm":
+            fetched = fetch_minilm(assets, local or None, offline=offline, note=msg.info)
+        elif name == "bert":
+            fetched = fetch_bert(local or None, offline=offline)
+        else:
+            raise InputError(f"There is no encoder {name}: choose from {', '.join(ENCODERS)}.")
+    except InputError as error:
+        msg.fail(str(error), exits=1)
+    if fetched.own:
+        msg.warn("These weights are your own: no checksum and no revision is known for them.")
+    pin = f" at revision {fetched.revision}" if fetched.revision else ""
+    msg.good(f"{fetched.name}{pin}", f"from {fetched.origin}")
+
+
+if __name__ == "__main__":
+    app()
