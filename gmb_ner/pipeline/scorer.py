@@ -1,0 +1,105 @@
+"""Strict entity scores for spaCy pipelines, with support, macro F and label maps."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import spacy
+from spacy.scorer import get_ner_prf
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from gmb_ner.pipeline.labels import LabelMap, resolve_label_map
+
+EntityScorer = Callable[..., dict[str, Any]]
+
+
+@spacy.registry.scorers("gmb_ner.entity_scorer.v1")
+def make_entity_scorer(
+    label_map: str | dict[str, str | None] | None = None,
+) -> EntityScorer:
+    """Create the scorer for `[components.ner.scorer]`.
+
+    label_map: name of a shipped map ("identity", "onto", "conll"), or a map from label to label
+        (None: left out), applied to gold and prediction alike.
+
+    Raises InputError for a map that `resolve_label_map` refuses.
+    """
+    resolved = resolve_label_map(label_map)
+
+    def score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        return score_entities(examples, resolved)
+
+    return score
+
+
+def score_entities(
+    examples: Iterable[Example], label_map: str | LabelMap | None = None
+) -> dict[str, Any]:
+    """Score the entities of examples: same label and same boundaries, or wrong.
+
+    examples: predicted and reference Docs; any iterable, read once, so that it can be a stream.
+    label_map: see `make_entity_scorer`.
+
+    Precision, recall and F are `spacy.scorer.get_ner_prf`'s, so missing annotation is treated as
+    there: references without any are skipped, and predictions that touch a token without
+    annotation count neither as right nor as wrong.
+
+    Returns ents_p, ents_r, ents_f (micro, 0..1), ents_per_type (label -> p, r, f and support, the
+    number of gold entities scored) and macro_f, the mean F of the labels with support. A label
+    that was only predicted is listed with support 0 and weighs on the micro scores, but stays out
+    of macro_f: its F cannot be other than 0, so that a single stray prediction would cost as much
+    as failing a whole label. All values are None where there is neither gold nor prediction.
+    """
+    support: Counter[str] = Counter()
+
+    def counted() -> Iterator[Example]:
+        for example in relabel(examples, label_map):
+            if example.reference.has_annotation("ENT_IOB"):
+                support.update(ent.label_ for ent in example.reference.ents)
+            yield example
+
+    scores: dict[str, Any] = get_ner_prf(counted())
+    per_type: dict[str, dict[str, float]] | None = scores["ents_per_type"]
+    if per_type is None:
+        return {**scores, "macro_f": None}
+    with_support = {label: {**prf, "support": support[label]} for label, prf in per_type.items()}
+    scores["ents_per_type"] = dict(sorted(with_support.items()))
+    f_scores = [prf["f"] for prf in with_support.values() if prf["support"]]
+    scores["macro_f"] = sum(f_scores) / len(f_scores) if f_scores else 0.0
+    return scores
+
+
+def relabel(
+    examples: Iterable[Example], label_map: str | LabelMap | None = None
+) -> Iterator[Example]:
+    """Yield the examples with their labels mapped, on copies; untouched ones as they are.
+
+    A span whose label maps to None becomes ordinary text (O), on both sides; tokens without
+    annotation stay without. Raises InputError like `resolve_label_map`.
+    """
+    changes = resolve_label_map(label_map)
+    for example in examples:
+        docs = (example.predicted, example.reference)
+        if any(ent.label_ in changes for doc in docs for ent in doc.ents):
+            predicted, reference = (copy_entities(doc, changes) for doc in docs)
+            yield Example(predicted, reference)
+        else:
+            yield example
+
+
+def copy_entities(doc: Doc, changes: Mapping[str, str | None] | None = None) -> Doc:
+    """A new Doc with the words, spaces and entities of `doc`, and nothing else.
+
+    Unlike `Doc.copy` it leaves tensors and transformer output behind, so that copies can be
+    kept while the originals are released.
+
+    changes: label -> label, or None to leave its spans out (their tokens become O).
+    """
+    changes = changes or {}
+    copy = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
+    targets = ((ent, changes.get(ent.label_, ent.label_)) for ent in doc.ents)
+    ents = [Span(copy, ent.start, ent.end, label=label) for ent, label in targets if label]
+    missing = [copy[token.i : token.i + 1] for token in doc if token.ent_iob == 0]
+    copy.set_ents(ents, missing=missing, default="outside")
+    return copy
