@@ -1,0 +1,112 @@
+"""Evaluate a pipeline on reference documents: two passes, all figures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from tqdm import tqdm
+
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.errors import confusion_table, error_kinds
+from gmb_ner.evaluation.intervals import bootstrap_interval
+from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
+from gmb_ner.evaluation.report import classification_report
+from gmb_ner.evaluation.scored import ScoredDoc, is_scored, scored_doc
+from gmb_ner.evaluation.scores import sentence_counts, strict_scores, token_f_without_o
+from gmb_ner.pipeline.labels import LabelMap, resolve_label_map
+from gmb_ner.pipeline.scorer import relabel, score_entities
+
+SAMPLE_NOTE = (
+    "SAMPLE: measured on the small built-in sample, not on the corpus; "
+    "the figures say nothing about quality."
+)
+
+
+def evaluate(
+    nlp: Language,
+    docs: Iterable[Doc],
+    *,
+    corpus: str = "",
+    protocol: str = "",
+    config: str = "",
+    seed: int | None = None,
+    label_map: str | LabelMap | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Score a pipeline's entities on gold tokens and from raw text.
+
+    docs: references of consecutive sentences with sentence starts and spaces. Tokens without
+        entity annotation (`ent_iob == 0`) are context: they are predicted on, but not scored,
+        and a prediction that touches them is ignored. Documents without any annotation are
+        skipped.
+    corpus, protocol, config, seed: what is evaluated, passed on to the result.
+    label_map: renames gold and prediction alike, see `gmb_ner.pipeline.labels`.
+    batch_size: documents a batch; the pipeline's own by default.
+    progress: show a progress bar on terminals.
+
+    Returns a dict ready for JSON; scores are fractions (0..1), None where undefined:
+        corpus, protocol, config, seed, label_map (and `note` for the sample);
+        counts: documents, sentences, words and entities that are scored;
+        gold_tokens, raw_text: ents_p, ents_r, ents_f, ents_per_type (with support), macro_f, as
+            `gmb_ner.pipeline.scorer.score_entities` defines them;
+        token_f_without_o: see `gmb_ner.evaluation.scores`, on gold tokens;
+        interval95: [low, high] of ents_f on gold tokens, bootstrap over sentences;
+        words_per_second: gold tokens of the documents by the time they take from raw text;
+        confusion (gold label -> predicted label -> count) and error_kinds, on gold tokens: see
+            `gmb_ner.evaluation.errors`;
+        classification_report: seqeval's, as text.
+    Raises InputError if nothing is annotated or the label map is refused.
+    """
+    changes = resolve_label_map(label_map)
+    references = [doc for doc in docs if is_scored(doc)]
+    if not references:
+        raise InputError("The documents have no entity annotation, so nothing can be scored.")
+    stopwatch = Stopwatch()
+    from_tokens = predict_gold_tokens(nlp, references, batch_size=batch_size)
+    from_text = predict_raw_text(nlp, references, batch_size=batch_size, stopwatch=stopwatch)
+    scored: list[ScoredDoc] = []
+
+    def bar(predictions: Iterator[Doc], title: str) -> Iterable[Doc]:
+        # `disable=None` hides the bar where the output is not a terminal.
+        return tqdm(
+            predictions, title, len(references), leave=False, disable=None if progress else True
+        )
+
+    def kept() -> Iterator[Example]:
+        pairs = zip(references, bar(from_tokens, "gold tokens"), strict=True)
+        for example in relabel((Example(doc, ref) for ref, doc in pairs), changes):
+            scored.append(scored_doc(example.reference, example.predicted))
+            yield example
+
+    gold_tokens = score_entities(kept())
+    raw_text = strict_scores(references, bar(from_text, "raw text"), changes)
+    note = {"note": SAMPLE_NOTE} if corpus == "sample" else {}
+    return {
+        "corpus": corpus,
+        **note,
+        "protocol": protocol,
+        "config": config,
+        "seed": seed,
+        "label_map": label_map if label_map is None or isinstance(label_map, str) else changes,
+        "counts": _counts(scored),
+        "gold_tokens": gold_tokens,
+        "raw_text": raw_text,
+        "token_f_without_o": token_f_without_o(scored),
+        "interval95": list(bootstrap_interval(sentence_counts(scored))),
+        "words_per_second": sum(len(doc) for doc in references) / stopwatch.seconds,
+        "confusion": confusion_table(scored).to_dict(orient="index"),
+        "error_kinds": error_kinds(scored),
+        "classification_report": classification_report(scored),
+    }
+
+
+def _counts(scored: Sequence[ScoredDoc]) -> dict[str, int]:
+    return {
+        "documents": len(scored),
+        "sentences": sum(len(doc.sentences) for doc in scored),
+        "words": sum(int(doc.annotated.sum()) for doc in scored),
+        "entities": sum(len(doc.gold) for doc in scored),
+    }

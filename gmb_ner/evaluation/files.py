@@ -1,0 +1,152 @@
+"""The files an evaluation reads (pipeline, documents, manifest, run) and writes (whole or not)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import spacy
+import srsly
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+from gmb_ner.errors import InputError
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the documents are: name of the corpus, whether it is the sample, protocol."""
+
+    corpus: str
+    sample: bool
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the pipeline was trained: name of its config, seed, GPU (-1: CPU)."""
+
+    config: str = ""
+    seed: int | None = None
+    gpu_id: int = -1
+
+
+def read_manifest(path: Path | None) -> Manifest:
+    """Read corpus/manifest.json; without a path, nothing is known about the documents.
+
+    The sample is always named "sample", whatever file it came from. Raises InputError if the
+    file is missing or not such a manifest.
+    """
+    if path is None:
+        return Manifest(corpus="", sample=False, protocol="")
+    data = _read_object(path, "make it with `spacy project run convert`")
+    missing = [key for key in ("corpus", "protocol") if key not in data]
+    if missing:
+        raise InputError(
+            f"{path} has no {' and no '.join(missing)}; make it anew with "
+            "`spacy project run convert`."
+        )
+    sample = bool(data.get("sample", False))
+    corpus = "sample" if sample else str(data["corpus"])
+    return Manifest(corpus=corpus, sample=sample, protocol=str(data["protocol"]))
+
+
+def read_run(path: Path | None) -> Run:
+    """Read training/run.json; without a path, nothing is known about the training.
+
+    Raises InputError if the file is missing or not a JSON object.
+    """
+    if path is None:
+        return Run()
+    data = _read_object(path, "make it with `spacy project run train`")
+    gpu_id = data.get("gpu_id")
+    return Run(
+        config=str(data.get("config", "")),
+        seed=data.get("seed"),
+        gpu_id=-1 if gpu_id is None else int(gpu_id),
+    )
+
+
+def choose_gpu(option: str, run: Run) -> int:
+    """The GPU to use: `option` as a number (-1: CPU), or the one of the training for "auto".
+
+    Raises InputError for anything else.
+    """
+    if option == "auto":
+        return run.gpu_id
+    try:
+        return max(int(option), -1)
+    except ValueError:
+        raise InputError(f"--gpu-id has to be a number or auto, not {option!r}.") from None
+
+
+def load_pipeline(path: Path, gpu_id: int = -1) -> Language:
+    """Load a trained pipeline on the CPU (-1) or the given GPU.
+
+    Raises InputError if there is no pipeline or no such GPU.
+    """
+    if gpu_id >= 0:
+        try:
+            spacy.require_gpu(gpu_id)
+        except Exception as error:  # CUDA's own errors differ by version and share no base
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"GPU {gpu_id} cannot be used ({reason.rstrip('.')}); use --gpu-id -1 for the CPU."
+            ) from error
+    if not (path / "meta.json").is_file():
+        raise InputError(
+            f"{path} is not a trained pipeline; make it with `spacy project run train`."
+        )
+    return spacy.load(path)
+
+
+def load_docs(path: Path, vocab: Vocab) -> list[Doc]:
+    """Read the documents of a .spacy file.
+
+    Raises InputError if there is no such file, if it is something else, or if it is empty.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; make it with `spacy project run convert`.")
+    try:
+        docs = list(DocBin().from_disk(path).get_docs(vocab))
+    except Exception as error:  # zlib, msgpack and numpy each raise their own
+        raise InputError(
+            f"{path} is not a .spacy file of documents; make it anew with "
+            "`spacy project run convert`."
+        ) from error
+    if not docs:
+        raise InputError(
+            f"{path} holds no documents; convert a corpus with more sentences, so that this part "
+            "gets some."
+        )
+    return docs
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8) whole or not at all, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    # Not srsly: it cuts numbers after ten decimals.
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; {remedy}.")
+    try:
+        data = srsly.read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON; {remedy}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} does not hold a JSON object; {remedy}.")
+    return data

@@ -1,0 +1,66 @@
+"""Run a pipeline over reference documents, from their tokens or from their text."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from gmb_ner.pipeline.scorer import copy_entities
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up the time (seconds) that a stream takes to give its items, not what uses them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def time(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items and count the time spent waiting for them."""
+        iterator = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.perf_counter() - start
+            yield item
+
+
+def predict_gold_tokens(
+    nlp: Language, references: Iterable[Doc], *, batch_size: int | None = None
+) -> Iterator[Doc]:
+    """Predict entities on the references' own tokens.
+
+    Yields Docs with words, spaces and entities only: tensors are released along the way.
+    """
+    blank = (
+        Doc(nlp.vocab, words=[t.text for t in ref], spaces=[bool(t.whitespace_) for t in ref])
+        for ref in references
+    )
+    for doc in nlp.pipe(blank, batch_size=batch_size):
+        yield copy_entities(doc)
+
+
+def predict_raw_text(
+    nlp: Language,
+    references: Iterable[Doc],
+    *,
+    batch_size: int | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> Iterator[Doc]:
+    """Predict entities on the references' text, with the pipeline's own tokens.
+
+    stopwatch: counts the time of tokenizing and predicting.
+
+    Yields Docs like `predict_gold_tokens`.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    texts = (reference.text for reference in references)
+    for doc in stopwatch.time(nlp.pipe(texts, batch_size=batch_size)):
+        yield copy_entities(doc)

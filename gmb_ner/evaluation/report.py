@@ -1,0 +1,99 @@
+"""The evaluation as text: seqeval's report, the confusion table, the headline."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, annotated_runs
+
+
+def tag_sequences(docs: Iterable[ScoredDoc]) -> tuple[list[list[str]], list[list[str]]]:
+    """IOB2 tags of gold and prediction, one sequence for each stretch of annotated tokens.
+
+    Stretches rather than sentences: cut at a sentence border, a prediction that runs over it
+    would leave a piece that may look right, or an I- without its B-.
+    """
+    gold_sequences, predicted_sequences = [], []
+    for doc in docs:
+        gold = _tags(doc.gold, len(doc.annotated))
+        predicted = _tags(doc.predicted, len(doc.annotated))
+        for start, end in annotated_runs(doc.annotated):
+            gold_sequences.append(gold[start:end])
+            predicted_sequences.append(predicted[start:end])
+    return gold_sequences, predicted_sequences
+
+
+def classification_report(docs: Iterable[ScoredDoc]) -> str:
+    """seqeval's report in strict mode (mode="strict", scheme=IOB2), with four digits."""
+    from seqeval.metrics import classification_report as seqeval_report
+    from seqeval.scheme import IOB2
+
+    gold, predicted = tag_sequences(docs)
+    if not any(tag != "O" for tags in (*gold, *predicted) for tag in tags):
+        return "There are no entities, neither gold nor predicted.\n"
+    report: str = seqeval_report(
+        gold, predicted, mode="strict", scheme=IOB2, digits=4, zero_division=0
+    )
+    return report
+
+
+def confusion_text(confusion: dict[str, dict[str, int]]) -> str:
+    """The confusion table (gold label -> predicted label -> count) in aligned columns."""
+    table = pd.DataFrame.from_dict(confusion, orient="index")
+    return table.rename_axis(index="gold", columns="predicted").to_string()
+
+
+def error_kinds_text(kinds: dict[str, int]) -> str:
+    """The kinds of error on one line, each with its share of the errors."""
+    errors = sum(kinds.values()) - kinds["correct"]
+    shares = (
+        f"{kind} {count:,} ({count / errors:.1%})"
+        for kind, count in kinds.items()
+        if kind != "correct" and errors
+    )
+    return f"correct {kinds['correct']:,}; errors {errors:,}" + "".join(f", {s}" for s in shares)
+
+
+def headline(result: dict[str, Any]) -> str:
+    """One line with the strict micro F1 on gold tokens, its interval and what it was measured on.
+
+    result: as `gmb_ner.evaluation.evaluate.evaluate` returns it.
+    """
+    low, high = result["interval95"]
+    source = " ".join(part for part in (result["corpus"].upper(), result["protocol"]) if part)
+    return (
+        f"Strict F1 {points(result['gold_tokens']['ents_f'])} "
+        f"(95 %: {points(low)} to {points(high)})" + (f" on {source}" if source else "")
+    )
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What was scored, and the other figures, on a few lines.
+
+    result: as `gmb_ner.evaluation.evaluate.evaluate` returns it.
+    """
+    counts, tokens, text = result["counts"], result["gold_tokens"], result["raw_text"]
+    return "\n".join(
+        (
+            ", ".join(f"{number:,} {what}" for what, number in counts.items()),
+            f"gold tokens: P {points(tokens['ents_p'])}, R {points(tokens['ents_r'])}, "
+            f"F {points(tokens['ents_f'])}, macro F {points(tokens['macro_f'])}",
+            f"raw text:    P {points(text['ents_p'])}, R {points(text['ents_r'])}, "
+            f"F {points(text['ents_f'])}, macro F {points(text['macro_f'])}; "
+            f"{result['words_per_second']:,.0f} words/s",
+            f"by token, without O (not comparable): F {points(result['token_f_without_o'])}",
+        )
+    )
+
+
+def points(fraction: float | None) -> str:
+    """A score as points out of 100, or "n/a" where it is not defined."""
+    return "n/a" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _tags(spans: Sequence[EntitySpan], length: int) -> list[str]:
+    tags = ["O"] * length
+    for start, end, label in spans:
+        tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
+    return tags

@@ -1,0 +1,69 @@
+"""Score a trained pipeline on a test set, on gold tokens and from raw text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import Printer
+
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.evaluate import SAMPLE_NOTE, evaluate
+from gmb_ner.evaluation.files import (
+    choose_gpu,
+    load_docs,
+    load_pipeline,
+    read_manifest,
+    read_run,
+    write_json,
+)
+from gmb_ner.evaluation.report import confusion_text, error_kinds_text, headline, summary
+
+msg = Printer(line_max=100)
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="Trained pipeline")],
+    docs: Annotated[Path, typer.Argument(help="Test documents (.spacy)")],
+    output: Annotated[Path, typer.Argument(help="Scores to write (.json)")],
+    manifest: Annotated[Path | None, typer.Option(help="corpus/manifest.json")] = None,
+    run: Annotated[Path | None, typer.Option(help="training/run.json")] = None,
+    gpu_id: Annotated[str, typer.Option(help="-1 for the CPU; auto: the one of --run")] = "auto",
+    label_map: Annotated[
+        str | None, typer.Option(help="identity, onto or conll: rename gold and prediction")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Documents a batch")] = None,
+) -> None:
+    """Score MODEL's entities on DOCS, show the reports and write the scores to OUTPUT."""
+    try:
+        source, trained = read_manifest(manifest), read_run(run)
+        if source.sample:
+            msg.warn(SAMPLE_NOTE)
+        nlp = load_pipeline(model, choose_gpu(gpu_id, trained))
+        result = evaluate(
+            nlp,
+            load_docs(docs, nlp.vocab),
+            corpus=source.corpus,
+            protocol=source.protocol,
+            config=trained.config,
+            seed=trained.seed,
+            label_map=label_map,
+            batch_size=batch_size,
+            progress=True,
+        )
+    except InputError as error:
+        msg.fail(str(error), exits=1)
+    msg.divider("By label: seqeval, strict, IOB2, gold tokens")
+    print(result["classification_report"])
+    msg.divider("Confusion: gold label by predicted label, same or overlapping boundaries")
+    print(confusion_text(result["confusion"]), end="\n\n")
+    print(error_kinds_text(result["error_kinds"]), end="\n\n")
+    print(summary(result), end="\n\n")
+    write_json(output, result)
+    msg.info(f"Scores written to {output}")
+    if source.sample:
+        msg.warn(SAMPLE_NOTE)
+    msg.good(headline(result))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,164 @@
+import json
+
+import pytest
+from spacy.tokens import Doc, DocBin
+
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.evaluate import evaluate
+from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
+from gmb_ner.evaluation.report import (
+    confusion_text,
+    error_kinds_text,
+    headline,
+    points,
+    summary,
+)
+
+
+@pytest.fixture
+def docs(reference):
+    return [
+        reference(
+            ("Bush flew to Baghdad.", [("per", "Bush"), ("geo", "Baghdad")]),
+            ("Iraq and Bush and Darfur.", None),
+            ("The United Nations met.", [("org", "The United Nations")]),
+        ),
+        reference(("Bush met Mr. Annan in Washington.", None)),
+        reference(
+            ("Washington said no to Mr. Annan.", [("geo", "Washington"), ("per", "Mr. Annan")]),
+            ("It rained in Kampala.", [("geo", "Kampala")]),
+        ),
+    ]
+
+
+def test_end_to_end(ruler, docs):
+    result = evaluate(ruler, docs, corpus="gmb", protocol="canonical", config="minilm", seed=7)
+    # right: Bush, Baghdad, Mr. Annan; wrong: United Nations, Washington; missed beside: Kampala
+    tokens = result["gold_tokens"]
+    assert tokens["ents_p"] == pytest.approx(3 / 5)
+    assert tokens["ents_r"] == pytest.approx(3 / 6)
+    assert tokens["ents_f"] == pytest.approx(6 / 11)
+    assert tokens["ents_per_type"]["geo"] == {
+        "p": 1.0,
+        "r": pytest.approx(1 / 3),
+        "f": pytest.approx(0.5),
+        "support": 3,
+    }
+    assert tokens["macro_f"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert result["raw_text"] == tokens
+    assert result["counts"] == {"documents": 2, "sentences": 4, "words": 22, "entities": 6}
+    assert result["token_f_without_o"] == pytest.approx(2 * 6 / (7 + 9))
+    assert result["error_kinds"] == {
+        "correct": 3,
+        "label": 1,
+        "boundary": 1,
+        "both": 0,
+        "missed": 1,
+        "spurious": 0,
+    }
+    low, high = result["interval95"]
+    assert 0 <= low < 6 / 11 < high <= 1
+    assert result["words_per_second"] > 0
+    assert {key: result[key] for key in ("corpus", "protocol", "config", "seed")} == {
+        "corpus": "gmb",
+        "protocol": "canonical",
+        "config": "minilm",
+        "seed": 7,
+    }
+    assert "note" not in result
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_reports(ruler, docs):
+    result = evaluate(ruler, docs, corpus="gmb", protocol="canonical")
+    assert "0.5455" in result["classification_report"]
+    table = confusion_text(result["confusion"]).splitlines()
+    assert table[0].split() == ["predicted", "geo", "org", "per", "missed"]
+    assert table[2].split() == ["geo", "1", "1", "0", "1"]
+    assert table[-1].split() == ["spurious", "0", "0", "0", "0"]
+    assert error_kinds_text(result["error_kinds"]).startswith(
+        "correct 3; errors 3, label 1 (33.3%)"
+    )
+    line = headline(result)
+    assert line.startswith("Strict F1 54.55 (95 %: ")
+    assert line.endswith(" on GMB canonical") and "\n" not in line
+    assert "6 entities" in summary(result)
+    assert points(None) == "n/a"
+
+
+def test_the_sample_is_never_mistaken_for_the_corpus(ruler, docs):
+    result = evaluate(ruler, docs, corpus="sample", protocol="canonical")
+    assert result["note"].startswith("SAMPLE")
+    assert headline(result).endswith("on SAMPLE canonical")
+
+
+def test_label_map_renames_gold_and_prediction(ruler, docs):
+    result = evaluate(ruler, docs, label_map="onto")
+    assert result["label_map"] == "onto"
+    assert result["gold_tokens"]["ents_per_type"].keys() == {"LOC", "ORG", "PERSON"}
+    assert result["confusion"].keys() == {"LOC", "ORG", "PERSON", "spurious"}
+    assert result["raw_text"]["ents_f"] == pytest.approx(6 / 11)
+    without = evaluate(ruler, docs, label_map={"geo": None})
+    assert (
+        without["counts"]["entities"]
+        == without["gold_tokens"]["ents_per_type"]["org"]["support"]
+        + without["gold_tokens"]["ents_per_type"]["per"]["support"]
+    )
+    with pytest.raises(InputError, match="no label map"):
+        evaluate(ruler, docs, label_map="nope")
+
+
+def test_raw_text_is_scored_with_the_pipelines_own_tokens(ruler):
+    words = ["In", "Iraq", "-", "held", "Baghdad"]
+    spaces = [True, False, False, True, False]
+    gold = Doc(ruler.vocab, words, spaces, ents=["O", "B-geo", "O", "O", "B-geo"])
+    result = evaluate(ruler, [gold])
+    assert result["gold_tokens"]["ents_f"] == 1.0
+    assert ruler(gold.text).text == "In Iraq-held Baghdad"
+    assert result["raw_text"]["ents_f"] == 1.0
+    assert result["counts"]["sentences"] == 1
+
+
+def test_documents_without_annotation_are_refused(ruler, reference):
+    with pytest.raises(InputError, match="nothing can be scored"):
+        evaluate(ruler, [reference(("Iraq.", None))])
+
+
+def test_documents_without_entities_have_no_scores(ruler, reference):
+    result = evaluate(ruler, [reference(("Nothing here.", []))])
+    assert result["gold_tokens"]["ents_f"] is None
+    assert result["interval95"] == [0.0, 0.0]
+    assert headline(result).startswith("Strict F1 n/a")
+    assert "F n/a" in summary(result)
+    assert error_kinds_text(result["error_kinds"]) == "correct 0; errors 0"
+
+
+@pytest.mark.parametrize("predict", [predict_gold_tokens, predict_raw_text])
+def test_predictions_hold_entities_only(ruler, docs, predict):
+    @ruler.component("tensor_maker")
+    def tensor_maker(doc):
+        doc.tensor = doc.to_array(["ORTH"])[:, None].astype("f")
+        doc.user_data["heavy"] = doc.tensor
+        return doc
+
+    ruler.add_pipe("tensor_maker")
+    predicted = list(predict(ruler, docs, batch_size=2))
+    assert [doc.text for doc in predicted] == [doc.text for doc in docs]
+    assert [ent.text for ent in predicted[2].ents] == ["Washington", "Mr. Annan"]
+    assert all(doc.tensor.size == 0 and not doc.user_data for doc in predicted)
+
+
+def test_a_stopwatch_leaves_out_the_time_of_the_consumer():
+    import time
+
+    stopwatch = Stopwatch()
+    for _ in stopwatch.time(range(3)):
+        time.sleep(0.02)
+    assert stopwatch.seconds < 0.02
+
+
+def test_docs_survive_a_docbin(ruler, docs, tmp_path):
+    path = tmp_path / "test.spacy"
+    DocBin(docs=docs).to_disk(path)
+    read = list(DocBin().from_disk(path).get_docs(ruler.vocab))
+    assert evaluate(ruler, read)["gold_tokens"] == evaluate(ruler, docs)["gold_tokens"]
