@@ -14,9 +14,9 @@ from gmb_ner.evaluation.files import (
     load_pipeline,
     read_manifest,
     read_run,
-    write_json,
 )
 from gmb_ner.evaluation.report import confusion_text, error_kinds_text, headline, summary
+from gmb_ner.files import write_json
 
 msg = Printer(line_max=100)
 

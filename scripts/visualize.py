@@ -16,8 +16,8 @@ from gmb_ner.evaluation.files import (
     load_pipeline,
     read_manifest,
     read_run,
-    write_text,
 )
+from gmb_ner.files import write_text
 
 msg = Printer(line_max=100)
 

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import InputError
-from .download import CHUNK, Checksum, atomic_path
+from ..files import atomic_path
+from .download import CHUNK, Checksum
 
 
 def find_table(archive: Path, wanted: tuple[str, ...] | None, name: str = "") -> str:

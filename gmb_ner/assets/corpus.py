@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import atomic_path, file_digest, work_folder
 from .archive import extract_member, find_table
 from .download import (
     UnreachableError,
-    atomic_path,
     copy_verified,
     download,
-    file_digest,
-    work_folder,
 )
 from .pins import (
     ADDRESSES,

@@ -4,12 +4,7 @@ Every function writes to a hidden temporary file beside the target and renames i
 so that a target either does not change or is complete and verified.
 """
 
-import hashlib
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +12,7 @@ import requests
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files import atomic_path, file_digest
 
 CHUNK = 1 << 16
 TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two packets
@@ -58,68 +54,6 @@ class Checksum:
                 f"{name} is not the expected file ({self.algorithm} expected {self.hexdigest}, "
                 f"found {found}, {path.stat().st_size:,} bytes): {remedy}."
             )
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """RETURNS (str): The hexadecimal digest of a file's bytes."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Turn what the system says about a place that cannot be written to into one sentence.
-
-    target (Path): The file or folder that the block makes.
-    RAISES: InputError if the block fails with an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{target} cannot be written ({error.strerror or error}): "
-            "free or allow the place, or choose another one, and run again."
-        ) from error
-
-
-@contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """A temporary file beside `target` that takes its place if the block succeeds.
-
-    target (Path): The file to write; its folder is made if need be.
-    YIELDS (Path): An empty file to fill.
-    RAISES: InputError if the place cannot be written to.
-    """
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-        os.close(handle)
-        part = Path(name)
-        try:
-            yield part
-            part.chmod(0o644)  # mkstemp's own mode would hide the file from everybody else
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
-def work_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`, on the same disk, so that one rename can finish the work.
-
-    target (Path): The file or folder that is being made; the folder around it is made if need be.
-    YIELDS (Path): An empty folder; it and all that is left in it are removed after the block.
-    RAISES: InputError if the place cannot be written to.
-    """
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
-            yield Path(work)
 
 
 def download(

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import atomic_path, work_folder
 from . import carrier, hub
 from .download import (
     Checksum,
     UnreachableError,
-    atomic_path,
     copy_verified,
-    work_folder,
 )
 from .pins import BIN, ENCODERS, SAFETENSORS, Encoder
 

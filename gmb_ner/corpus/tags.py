@@ -220,3 +220,15 @@ def _unknown(tag: str) -> TagError:
     else:
         what = f"tag '{tag}' has no prefix, while others have one"
     return TagError(tag, f"{what}; write O, or B-, I-, E-, S-, L- or U- and a label")
+
+
+def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Label, start and end (exclusive) of each entity in well-formed IOB2 tags, in order."""
+    starts = [index for index, tag in enumerate(tags) if tag.startswith("B-")]
+    found = []
+    for start in starts:
+        end = start + 1
+        while end < len(tags) and tags[end].startswith("I-"):
+            end += 1
+        found.append((tags[start][2:], start, end))
+    return found

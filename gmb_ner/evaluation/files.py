@@ -1,6 +1,5 @@
-"""The files an evaluation reads (pipeline, documents, manifest, run) and writes (whole or not)."""
+"""The files that an evaluation reads: pipeline, documents, manifest, run."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,23 +120,6 @@ def load_docs(path: Path, vocab: Vocab) -> list[Doc]:
             "gets some."
         )
     return docs
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) whole or not at all, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    # Not srsly: it cuts numbers after ten decimals.
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:

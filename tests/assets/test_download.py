@@ -11,12 +11,11 @@ from gmb_ner.assets.download import (
     Checksum,
     ChecksumError,
     UnreachableError,
-    atomic_path,
     copy_verified,
     download,
-    work_folder,
 )
 from gmb_ner.errors import InputError
+from gmb_ner.files import atomic_path, work_folder
 
 DATA = bytes(range(256)) * 1000
 SHA256 = Checksum("sha256", hashlib.sha256(DATA).hexdigest())

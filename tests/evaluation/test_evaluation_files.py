@@ -13,9 +13,8 @@ from gmb_ner.evaluation.files import (
     load_pipeline,
     read_manifest,
     read_run,
-    write_json,
-    write_text,
 )
+from gmb_ner.files import write_json, write_text
 
 
 def test_manifest_and_run_are_read(tmp_path):

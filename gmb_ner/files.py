@@ -1,0 +1,86 @@
+"""Files and folders that are written whole or not at all."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """RETURNS (str): The hexadecimal digest of a file's bytes."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn what the system says about a place that cannot be written to into one sentence.
+
+    target (Path): The file or folder that the block makes.
+    RAISES: InputError if the block fails with an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written ({error.strerror or error}): "
+            "free or allow the place, or choose another one, and run again."
+        ) from error
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary file beside `target` that takes its place if the block succeeds.
+
+    target (Path): The file to write; its folder is made if need be.
+    YIELDS (Path): An empty file to fill.
+    RAISES: InputError if the place cannot be written to.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".part", dir=target.parent
+        )
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            part.chmod(0o644)  # mkstemp's own mode would hide the file from everybody else
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, on the same disk, so that one rename can finish the work.
+
+    target (Path): The file or folder that is being made; the folder around it is made if need be.
+    YIELDS (Path): An empty folder; it and all that is left in it are removed after the block.
+    RAISES: InputError if the place cannot be written to.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
+            yield Path(work)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8); its folder is made if need be."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file; raises ValueError for NaN and infinity, which JSON does not have."""
+    # Not srsly: it cuts numbers after ten decimals.
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
