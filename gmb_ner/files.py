@@ -74,6 +74,25 @@ def work_folder(target: Path) -> Iterator[Path]:
             yield Path(work)
 
 
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    path (Path): The file.
+    remedy (str): What to do if it cannot be had, as in "make it with `spacy project run convert`".
+    RETURNS (Dict[str, Any]): The object.
+    RAISES: InputError if the file is missing or holds something else.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; {remedy}.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON; {remedy}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} does not hold a JSON object; {remedy}.")
+    return data
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8); its folder is made if need be."""
     with atomic_path(path) as part:

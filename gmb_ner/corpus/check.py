@@ -1,6 +1,5 @@
 """Read the converted corpus back and hold it to its manifest and audit."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
 from ..errors import InputError
+from ..files import read_object
 from .convert import AUDIT, MANIFEST
 from .split import DEV, PARTS, TEST, TRAIN, normalise
 
@@ -26,7 +26,9 @@ def check_corpus(folder: Path) -> dict[str, Any]:
     its manifest, rows that do not add up, an entity in a sentence that is only partly annotated,
     or, under the contiguous protocol, a test sentence whose text is trained or tuned on.
     """
-    manifest, audited = _read(folder / MANIFEST), _read(folder / AUDIT)
+    remedy = "make it with `spacy project run convert`"
+    manifest = read_object(folder / MANIFEST, remedy)
+    audited = read_object(folder / AUDIT, remedy)
     rows = audited["rows"]
     _hold("rows kept and dropped", rows["kept"] + sum(rows["dropped"].values()), rows["read"])
     _hold("words by tag", sum(audited["tags"].values()), rows["kept"])
@@ -99,15 +101,6 @@ def _is_annotated(sentence: Span, part: str) -> bool:
 def _docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
     try:
         return DocBin().from_disk(path).get_docs(vocab)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: make it with `spacy project run convert`.") from (
-            error
-        )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: make it with `spacy project run convert`.") from (
             error

@@ -11,7 +11,7 @@ import spacy
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import file_digest, work_folder, write_json, write_text
+from ..files import file_digest, read_object, work_folder, write_json, write_text
 from . import gmb, split
 from .alignment import Alignment, measure_alignment
 from .audit import Tagged, audit, check_share, count_entities, normalise_tags
@@ -137,12 +137,7 @@ def _read_record(record: Path, csv: Path) -> dict[str, Any]:
     """The record of `fetch`, which must be about these very bytes."""
     if not csv.is_file():
         raise InputError(f"There is no file {csv}: bring it with `spacy project run fetch`.")
-    try:
-        about = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{record} cannot be read: make it anew with `spacy project run fetch`."
-        ) from error
+    about = read_object(record, "make it with `spacy project run fetch`")
     if about.get("sha256") != file_digest(csv):
         raise InputError(
             f"{csv} is not the file that {record} describes: run `spacy project run fetch` again."

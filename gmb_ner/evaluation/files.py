@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import spacy
-import srsly
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from gmb_ner.errors import InputError
+from gmb_ner.files import read_object
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def read_manifest(path: Path | None) -> Manifest:
     """
     if path is None:
         return Manifest(corpus="", sample=False, protocol="")
-    data = _read_object(path, "make it with `spacy project run convert`")
+    data = read_object(path, "make it with `spacy project run convert`")
     missing = [key for key in ("corpus", "protocol") if key not in data]
     if missing:
         raise InputError(
@@ -58,7 +57,7 @@ def read_run(path: Path | None) -> Run:
     """
     if path is None:
         return Run()
-    data = _read_object(path, "make it with `spacy project run train`")
+    data = read_object(path, "make it with `spacy project run train`")
     gpu_id = data.get("gpu_id")
     return Run(
         config=str(data.get("config", "")),
@@ -120,15 +119,3 @@ def load_docs(path: Path, vocab: Vocab) -> list[Doc]:
             "gets some."
         )
     return docs
-
-
-def _read_object(path: Path, remedy: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; {remedy}.")
-    try:
-        data = srsly.read_json(path)
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON; {remedy}.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} does not hold a JSON object; {remedy}.")
-    return data
