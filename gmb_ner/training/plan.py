@@ -1,0 +1,130 @@
+"""Which config is trained, on what, and how long that will take: settled before anything long."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from thinc.api import Config
+
+from ..assets.encoders import ENCODERS, bert_available
+from ..errors import InputError
+from .hardware import Device, choose_device, matmul_flops
+from .precision import cpu_has_bfloat16
+
+CONFIGS = {"minilm": "configs/minilm.cfg", "bert": "configs/bert.cfg", "cnn": "configs/cnn.cfg"}
+
+GMB_WORDS = 1_048_575
+BYTES_PER_WORD = 14.5  # a row of the real file; to guess the words of another
+
+# Parameters that each piece is multiplied with: all but the embeddings.
+_DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
+_EPOCHS = {"minilm": 2, "bert": 5, "cnn": 8}
+_PIECES_PER_WORD = 1.3
+# Fitted to runs of configs/minilm.cfg and configs/cnn.cfg on two cores: the share of the matrix
+# products' speed that an update reaches, and what everything beside the encoder takes.
+_EFFICIENCY = 0.25
+_OTHER_WORDS_PER_SECOND = 6_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    config: name ("bert", "minilm", "cnn") or stem of a user's own file; path: the file.
+    encoder: key in `gmb_ner.assets.encoders.ENCODERS`, or None where nothing is to be fetched.
+    reason: of the choice, in words.
+    minutes: estimate of the training time on the whole corpus; None for a user's own config.
+    """
+
+    config: str
+    path: str
+    encoder: str | None
+    gpu_id: int
+    reason: str
+    minutes: float | None
+
+    def lasting(self) -> dict[str, Any]:
+        """What later steps depend on: no figure that changes from run to run."""
+        kept = asdict(self)
+        del kept["reason"], kept["minutes"]
+        return kept
+
+
+def make_plan(
+    config: str,
+    gpu_id: str,
+    *,
+    encoder_dir: str | None = None,
+    words: int = GMB_WORDS,
+    bert: Callable[[str | None], tuple[bool, str]] = bert_available,
+) -> Plan:
+    """Settle config and device.
+
+    config: "auto", a name of `CONFIGS`, or a path of a config file.
+    gpu_id: "auto", or a number as text (-1: CPU).
+    encoder_dir: a local directory that holds the encoder.
+    words: words in the corpus, for the estimate.
+    bert: says whether bert-base-cased can be had, and why (not).
+    Raises InputError for what cannot be had.
+    """
+    device, why_device = choose_device(gpu_id)
+    if config == "auto":
+        config, reason = _choose_config(device, why_device, encoder_dir, bert)
+    elif config in CONFIGS:
+        reason = f"config {config} was asked for; {device.name}, as {why_device}"
+        if config == "bert":
+            there, why = bert(encoder_dir)
+            if not there:
+                raise InputError(
+                    f"Config bert was asked for and its encoder cannot be had ({why}); name a "
+                    f"directory by --vars.encoder or ${ENCODERS['bert'].variable}, or use "
+                    "--vars.config minilm."
+                )
+    else:
+        return _own_config(config, device, why_device)
+    minutes = estimate_minutes(config, device, words)
+    encoder = config if config in ENCODERS else None
+    return Plan(config, CONFIGS[config], encoder, device.gpu_id, reason, minutes)
+
+
+def estimate_minutes(config: str, device: Device, words: int) -> float:
+    """Minutes that training takes: counted operations over this machine's measured speed."""
+    half = device.gpu_id >= 0 or cpu_has_bfloat16()
+    seconds = words / _OTHER_WORDS_PER_SECOND
+    if config in _DENSE_PARAMETERS:
+        flops = 6 * _DENSE_PARAMETERS[config] * _PIECES_PER_WORD * words
+        seconds += flops / (_EFFICIENCY * matmul_flops(device.gpu_id, half))
+    return _EPOCHS[config] * seconds / 60
+
+
+def words_in(csv: Path) -> int:
+    """About how many words a file holds, by its size."""
+    return max(1, round(csv.stat().st_size / BYTES_PER_WORD))
+
+
+def _choose_config(
+    device: Device,
+    why_device: str,
+    encoder_dir: str | None,
+    bert: Callable[[str | None], tuple[bool, str]],
+) -> tuple[str, str]:
+    if device.gpu_id < 0:
+        return "minilm", f"{device.name}, as {why_device}, and minilm is made for CPUs"
+    there, why = bert(encoder_dir)
+    if there:
+        return "bert", f"{device.name}, as {why_device}, and {why}"
+    return "minilm", f"{device.name}, as {why_device}; not bert, as {why}"
+
+
+def _own_config(config: str, device: Device, why_device: str) -> Plan:
+    path = Path(config)
+    if path.suffix != ".cfg" or not path.is_file():
+        raise InputError(
+            f"There is no config {config}: give auto, {', '.join(CONFIGS)}, or the path of a .cfg "
+            "file."
+        )
+    reason = f"the config file {config} was named; {device.name}, as {why_device}"
+    paths = Config().from_disk(path, interpolate=False).get("paths", {})
+    encoder = "minilm" if paths.get("encoder") == "assets/minilm" else None
+    return Plan(path.stem, config, encoder, device.gpu_id, reason, None)

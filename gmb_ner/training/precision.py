@@ -1,0 +1,41 @@
+"""bfloat16 on CPUs that have it, for components that know mixed precision only on a GPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (elsewhere autocast is slower)."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@contextmanager
+def cpu_bfloat16() -> Iterator[None]:
+    """Run Hugging Face encoders in bfloat16 autocast on the CPU, their outputs still float32.
+
+    Weights, optimiser and everything after the encoder stay float32. thinc's own mixed precision
+    switches autocast for CUDA alone, so the one for the CPU is entered around it.
+    """
+    import torch
+    from torch.nn.modules.module import register_module_forward_hook
+    from transformers import PreTrainedModel
+    from transformers.file_utils import ModelOutput
+
+    def widen(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        # NumPy, and so thinc on a CPU, has no bfloat16.
+        if isinstance(module, PreTrainedModel) and isinstance(output, ModelOutput):
+            for key, value in output.items():
+                if isinstance(value, torch.Tensor) and value.dtype is torch.bfloat16:
+                    output[key] = value.float()
+        return output
+
+    hook = register_module_forward_hook(widen)
+    try:
+        # No cache: it would keep the copies of the weights made at the first step for ever.
+        with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+            yield
+    finally:
+        hook.remove()

@@ -1,0 +1,158 @@
+"""Train a config with spaCy's own training loop, its schedule fitted to the corpus."""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spacy import util
+from spacy.cli.train import train as spacy_train
+from thinc.api import Config
+
+from ..errors import InputError
+from ..files import write_json
+from .hardware import gpu_refusal
+from .precision import cpu_bfloat16, cpu_has_bfloat16
+
+RUN = "run.json"
+EVALUATIONS_PER_EPOCH = 2
+WARMUP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training lasts.
+
+    steps_per_epoch: batches in one pass over the training part.
+    steps: batches in all.
+    words_per_epoch: words of the training Docs, context included.
+    """
+
+    steps_per_epoch: int
+    steps: int
+    words_per_epoch: int
+
+    @property
+    def words(self) -> float:
+        """Words seen in the whole training, counted anew in each epoch."""
+        return self.words_per_epoch * self.steps / self.steps_per_epoch
+
+    def overrides(self, config: Config) -> dict[str, Any]:
+        """Config settings that follow from it: evaluations, and a linear learning rate's length.
+
+        Every evaluation writes the model, so there are few of them.
+        """
+        chosen: dict[str, Any] = {
+            "training.eval_frequency": max(
+                1, min(self.steps, self.steps_per_epoch) // EVALUATIONS_PER_EPOCH
+            )
+        }
+        rate = config["training"]["optimizer"]["learn_rate"]
+        if isinstance(rate, dict) and rate["@schedules"].startswith("warmup_linear"):
+            chosen["training.optimizer.learn_rate.total_steps"] = self.steps
+            chosen["training.optimizer.learn_rate.warmup_steps"] = math.ceil(
+                WARMUP_SHARE * self.steps
+            )
+        return chosen
+
+
+def plan_schedule(config: Config, max_steps: int = 0) -> Schedule:
+    """Count the batches of an epoch by making them.
+
+    config: a complete training config with `paths.train`; `training.max_epochs` must be given.
+    max_steps: end after so many batches, 0 for all epochs.
+    Raises InputError if the training part is empty.
+    """
+    # The reader needs a tokenizer and a vocabulary and nothing else.
+    nlp = util.get_lang_class(config["nlp"]["lang"])()
+    interpolated = config.interpolate()
+    resolved = util.registry.resolve(
+        {
+            "corpus": interpolated["corpora"]["train"],
+            "batcher": interpolated["training"]["batcher"],
+        },
+        validate=False,
+    )
+    examples = list(resolved["corpus"](nlp))
+    if not examples:
+        raise InputError("The training part holds no Docs: run `spacy project run convert`.")
+    per_epoch = sum(1 for _ in resolved["batcher"](examples))
+    epochs = config["training"]["max_epochs"]
+    steps = min(per_epoch * epochs, max_steps) if max_steps else per_epoch * epochs
+    return Schedule(per_epoch, steps, sum(len(example.predicted) for example in examples))
+
+
+def train(
+    config_path: Path,
+    corpus: Path,
+    output: Path,
+    *,
+    name: str,
+    encoder: dict[str, Any] | None = None,
+    encoder_path: str | None = None,
+    gpu_id: int = -1,
+    seed: int = 0,
+    max_steps: int = 0,
+    fit: bool = True,
+) -> dict[str, Any]:
+    """Train a pipeline into `output`/model-best and record how in `output`/run.json.
+
+    config_path: the .cfg; corpus: the folder with train.spacy and dev.spacy.
+    name: of the config, for the record.
+    encoder: of the weights, for the record; encoder_path: the directory that holds them.
+    gpu_id: -1 for the CPU, where encoders compute in bfloat16 if it has that.
+    max_steps: end after so many batches, 0 for as many as the config says.
+    fit: fit learning rate and evaluations to the size of the corpus; else the config is taken as
+        it is.
+    Returns the record; `steps` and `words_per_second` are None where the config is not fitted.
+    Raises InputError for a GPU or a corpus that cannot be used.
+    """
+    if gpu_id >= 0 and (refusal := gpu_refusal(gpu_id)):
+        raise InputError(f"GPU {gpu_id} cannot be used, as {refusal}; use --vars.gpu_id -1.")
+    for part in ("train", "dev"):
+        if not (corpus / f"{part}.spacy").is_file():
+            raise InputError(
+                f"There is no file {corpus / f'{part}.spacy'}: make it with "
+                "`spacy project run convert`."
+            )
+    overrides: dict[str, Any] = {
+        "paths.train": (corpus / "train.spacy").as_posix(),
+        "paths.dev": (corpus / "dev.spacy").as_posix(),
+        "system.seed": seed,
+    }
+    config = util.load_config(config_path)
+    if "transformer" in config["components"]:
+        if encoder_path:
+            overrides["paths.encoder"] = encoder_path
+        if gpu_id < 0:
+            # A gradient scaler has no meaning there; see `precision` for what is done instead.
+            overrides["components.transformer.model.mixed_precision"] = False
+            overrides["system.gpu_allocator"] = None
+    if max_steps:
+        overrides["training.max_steps"] = max_steps
+    schedule = None
+    if fit:
+        schedule = plan_schedule(util.load_config(config_path, overrides), max_steps)
+        overrides.update(schedule.overrides(config))
+
+    (output / RUN).unlink(missing_ok=True)
+    bfloat16 = gpu_id < 0 and cpu_has_bfloat16() and "transformer" in config["components"]
+    started = time.perf_counter()
+    with cpu_bfloat16() if bfloat16 else nullcontext():
+        spacy_train(config_path, output, use_gpu=gpu_id, overrides=overrides)
+    seconds = time.perf_counter() - started
+    words = schedule.words if schedule else None
+    record = {
+        "config": name,
+        "encoder": encoder,
+        "seed": seed,
+        "gpu_id": gpu_id,
+        "precision": "bfloat16" if bfloat16 else "mixed" if gpu_id >= 0 else "float32",
+        "steps": schedule.steps if schedule else None,
+        "seconds": seconds,
+        "words_per_second": words / seconds if words else None,
+    }
+    write_json(output / RUN, record)
+    return record

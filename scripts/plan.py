@@ -1,0 +1,36 @@
+"""Settle which config is trained and on what device, before anything long starts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from gmb_ner.errors import InputError
+from gmb_ner.files import write_json
+from gmb_ner.training.plan import GMB_WORDS, make_plan, words_in
+
+
+def main(
+    output: Annotated[Path, typer.Argument(help="JSON file for the plan.")],
+    config: Annotated[str, typer.Option(help="auto, bert, minilm, cnn or a .cfg file.")] = "auto",
+    gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
+    encoder: Annotated[str, typer.Option(help="Local directory of the encoder.")] = "",
+    csv: Annotated[str, typer.Option(help="Your own CSV, for the estimate.")] = "",
+) -> None:
+    """Choose, say why, and write the choice to OUTPUT."""
+    own = Path(csv) if csv else None
+    words = words_in(own) if own is not None and own.is_file() else GMB_WORDS
+    try:
+        plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words)
+        write_json(output, plan.lasting())
+    except InputError as error:
+        msg.fail(str(error), exits=1)
+    msg.good(f"Plan: {plan.path}")
+    msg.text(f"Why: {plan.reason}.")
+    if plan.minutes is not None:
+        msg.text(f"Training {words:,} words will take about {max(1, round(plan.minutes))} min.")
+
+
+if __name__ == "__main__":
+    typer.run(main)
