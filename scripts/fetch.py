@@ -7,8 +7,9 @@ import typer
 from wasabi import msg
 
 from gmb_ner.assets.corpus import fetch_corpus, sample_warning
-from gmb_ner.assets.encoders import ENCODERS, fetch_bert, fetch_minilm
+from gmb_ner.assets.encoders import fetch_bert, fetch_minilm
 from gmb_ner.errors import InputError
+from gmb_ner.files import read_object
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,19 +50,21 @@ def corpus(
 
 @app.command()
 def encoder(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(ENCODERS)}.")],
+    plan: Annotated[Path, typer.Option(help="What scripts/plan.py wrote.")],
     local: Annotated[str, typer.Option(help="A local directory that holds the files.")] = "",
     assets: Assets = Path("assets"),
     offline: Offline = False,
 ) -> None:
-    """Have the weights of an encoder at hand."""
+    """Have the weights of the planned encoder at hand."""
     try:
+        name = read_object(plan, "make it with `spacy project run fetch`")["encoder"]
+        if name is None:
+            msg.good("This config needs no encoder.")
+            return
         if name == "minilm":
             fetched = fetch_minilm(assets, local or None, offline=offline, note=msg.info)
-        elif name == "bert":
-            fetched = fetch_bert(local or None, offline=offline)
         else:
-            raise InputError(f"There is no encoder {name}: choose from {', '.join(ENCODERS)}.")
+            fetched = fetch_bert(local or None, offline=offline)
     except InputError as error:
         msg.fail(str(error), exits=1)
     if fetched.own:

@@ -1,33 +1,45 @@
 """The corpus reader of the configs: whole Docs, on the corpus' own tokens and on spaCy's."""
 
 from collections.abc import Callable, Iterator
+from itertools import groupby, islice
 from pathlib import Path
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
+
+MISSING = 0  # Token.ent_iob where nothing is known
 
 
 @spacy.registry.readers("gmb_ner.DocReader.v1")
 def create_doc_reader(
-    path: Path, raw_share: float = 0.0, limit: int = 0
+    path: Path, raw_share: float = 0.0, annotated_only: bool = False, limit: int = 0
 ) -> Callable[[Language], Iterator[Example]]:
-    """Read a DocBin as Examples; no Doc is dropped or cut, whatever its length.
+    """Read a DocBin as Examples; no annotated token is dropped, whatever the Doc's length.
 
     path (Path): a `.spacy` file.
     raw_share (float): the share of the Docs, evenly spread over the file, whose predicted side
         is tokenised from `doc.text` as at run time; the others keep the corpus' own tokens. A
         model that has seen both scores alike on both. In [0, 1].
-    limit (int): at most so many Docs, 0 for all.
+    annotated_only (bool): one Example for each run of annotated sentences, without the sentences
+        whose annotation is missing. spaCy's `ner` needs that for training: where annotation is
+        missing its oracle opens an entity and, at no cost, carries it on into what follows.
+    limit (int): at most so many Docs of the file, 0 for all.
     """
     if not 0 <= raw_share <= 1:
         raise ValueError(f"raw_share is a share between 0 and 1, not {raw_share}.")
 
+    def references(nlp: Language) -> Iterator[Doc]:
+        docs = islice(DocBin().from_disk(path).get_docs(nlp.vocab), limit or None)
+        for doc in docs:
+            if annotated_only and any(token.ent_iob == MISSING for token in doc):
+                yield from (run.as_doc() for run in annotated_runs(doc))
+            else:
+                yield doc
+
     def read(nlp: Language) -> Iterator[Example]:
-        for i, reference in enumerate(DocBin().from_disk(path).get_docs(nlp.vocab)):
-            if limit and i >= limit:
-                break
+        for i, reference in enumerate(references(nlp)):
             # The integer part grows by one each time another Doc is due, however odd the share.
             raw = int((i + 1) * raw_share) > int(i * raw_share)
             yield Example(
@@ -35,6 +47,16 @@ def create_doc_reader(
             )
 
     return read
+
+
+def annotated_runs(doc: Doc) -> Iterator[Span]:
+    """The longest stretches of a Doc without a token whose entity annotation is missing."""
+    start = 0
+    for annotated, tokens in groupby(doc, key=lambda token: token.ent_iob != MISSING):
+        end = start + len(list(tokens))
+        if annotated:
+            yield doc[start:end]
+        start = end
 
 
 def untagged_copy(reference: Doc) -> Doc:

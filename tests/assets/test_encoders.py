@@ -414,7 +414,14 @@ def test_nothing_heavy_is_imported():
 def command(tmp_path):
     app = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "fetch.py"))["app"]
     assets = str(tmp_path / "assets")
-    return lambda *words: CliRunner().invoke(app, ["encoder", *words, "--assets", assets])
+    plan = tmp_path / "plan.json"
+
+    def run(encoder: str | None, *words: str):
+        plan.write_text(json.dumps({"encoder": encoder}), encoding="utf-8")
+        words = ("--plan", str(plan), "--assets", assets, *words)
+        return CliRunner().invoke(app, ["encoder", *words])
+
+    return run
 
 
 def test_command(command, tmp_path, publish, no_pip):
@@ -432,4 +439,5 @@ def test_command(command, tmp_path, publish, no_pip):
     assert result.exit_code == 0 and "your own" in result.output
     result = command("bert", "--local", str(tmp_path / "typo"))
     assert result.exit_code == 1 and "not a directory" in " ".join(result.output.split())
-    assert command("elmo").exit_code == 1
+    result = command(None)
+    assert result.exit_code == 0 and "no encoder" in result.output

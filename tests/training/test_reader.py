@@ -1,0 +1,91 @@
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.training import Corpus
+
+from gmb_ner.training.reader import annotated_runs, create_doc_reader
+
+WORDS = ["Ada", "Lin", "spoke", ".", "Half-hearted", "rain", ".", "Oslo", "slept", "."]
+TAGS = ["B-per", "I-per", "O", "O", "", "", "", "B-geo", "O", "O"]
+STARTS = [True, False, False, False, True, False, False, True, False, False]
+
+
+@pytest.fixture
+def nlp():
+    return spacy.blank("en")
+
+
+@pytest.fixture
+def path(nlp, tmp_path):
+    """Two Docs of three sentences; the second sentence of each is another part's."""
+    docs = []
+    for _ in range(2):
+        spaces = [word != "." and after != "." for word, after in zip(WORDS, [*WORDS[1:], "."])]
+        spaces[3] = spaces[6] = True
+        docs.append(Doc(nlp.vocab, WORDS, spaces=spaces, sent_starts=STARTS, ents=TAGS))
+    DocBin(docs=docs).to_disk(tmp_path / "part.spacy")
+    return tmp_path / "part.spacy"
+
+
+def tokens(example):
+    return [token.text for token in example.predicted]
+
+
+def entities(example):
+    return [(ent.text, ent.label_) for ent in example.reference.ents]
+
+
+def test_whole_docs_on_the_corpus_own_tokens(nlp, path):
+    examples = list(create_doc_reader(path)(nlp))
+    assert [tokens(example) for example in examples] == [WORDS, WORDS]
+    assert entities(examples[0]) == [("Ada Lin", "per"), ("Oslo", "geo")]
+    assert all(token.ent_iob == 0 for token in examples[0].predicted)
+
+
+def test_raw_share_alternates_with_spacys_own_tokens(nlp, path):
+    own, raw = create_doc_reader(path, raw_share=0.5)(nlp)
+    assert "Half-hearted" in tokens(own) and "Half-hearted" not in tokens(raw)
+    assert own.predicted.text == raw.predicted.text
+
+
+@pytest.mark.parametrize("share, raw", [(0.0, 0), (0.25, 2), (0.3, 3), (0.5, 5), (1.0, 10)])
+def test_raw_share_is_met(nlp, path, share, raw):
+    docs = list(DocBin().from_disk(path).get_docs(nlp.vocab))
+    DocBin(docs=docs * 5).to_disk(path)
+    examples = list(create_doc_reader(path, raw_share=share)(nlp))
+    assert sum(tokens(example) != WORDS for example in examples) == raw
+
+
+def test_raw_share_outside_0_to_1_is_refused(path):
+    with pytest.raises(ValueError, match=r"raw_share is a share between 0 and 1, not 1\.5"):
+        create_doc_reader(path, raw_share=1.5)
+
+
+def test_annotated_only_yields_each_run_alone(nlp, path):
+    examples = list(create_doc_reader(path, annotated_only=True)(nlp))
+    assert [tokens(example) for example in examples] == [WORDS[:4], WORDS[7:]] * 2
+    assert [entities(example) for example in examples[:2]] == [
+        [("Ada Lin", "per")],
+        [("Oslo", "geo")],
+    ]
+
+
+def test_annotated_runs(nlp):
+    doc = Doc(nlp.vocab, list("abcdef"), ents=["", "O", "B-x", "", "", "O"])
+    assert [(run.start, run.end) for run in annotated_runs(doc)] == [(1, 3), (5, 6)]
+
+
+def test_limit_counts_docs_of_the_file(nlp, path):
+    assert len(list(create_doc_reader(path, limit=1)(nlp))) == 1
+    assert len(list(create_doc_reader(path, annotated_only=True, limit=1)(nlp))) == 2
+
+
+def test_nothing_is_lost_where_spacys_reader_drops_long_docs(nlp, path):
+    long = Doc(nlp.vocab, ["word"] * 3000, ents=["O"] * 3000)
+    DocBin(docs=[long]).to_disk(path)
+    assert [len(example.predicted) for example in create_doc_reader(path)(nlp)] == [3000]
+    assert [len(example.predicted) for example in Corpus(path, max_length=500)(nlp)] == []
+
+
+def test_registered():
+    assert spacy.registry.readers.get("gmb_ner.DocReader.v1") is create_doc_reader
