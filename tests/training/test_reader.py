@@ -20,7 +20,10 @@ def path(nlp, tmp_path):
     """Two Docs of three sentences; the second sentence of each is another part's."""
     docs = []
     for _ in range(2):
-        spaces = [word != "." and after != "." for word, after in zip(WORDS, [*WORDS[1:], "."])]
+        spaces = [
+            word != "." and after != "."
+            for word, after in zip(WORDS, [*WORDS[1:], "."], strict=True)
+        ]
         spaces[3] = spaces[6] = True
         docs.append(Doc(nlp.vocab, WORDS, spaces=spaces, sent_starts=STARTS, ents=TAGS))
     DocBin(docs=docs).to_disk(tmp_path / "part.spacy")

@@ -1,0 +1,163 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from gmb_ner.errors import InputError
+from gmb_ner.training import hardware, plan
+from gmb_ner.training.hardware import Device, choose_device
+from gmb_ner.training.plan import estimate_minutes, make_plan, words_in
+
+
+def there(local):
+    return True, "google-bert/bert-base-cased is in the local cache"
+
+
+def not_there(local):
+    return False, "google-bert/bert-base-cased is not in the local cache and the hub is silent"
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine with one GPU, as far as planning looks."""
+    monkeypatch.setattr(hardware, "gpu_refusal", lambda gpu_id: None if gpu_id == 0 else "no such")
+    monkeypatch.setattr(hardware, "_gpu", lambda gpu_id: Device(gpu_id, f"GPU {gpu_id}"))
+    monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e14)
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    monkeypatch.setattr(hardware, "gpu_refusal", lambda gpu_id: "torch sees no CUDA GPU")
+    monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 3e11)
+
+
+def test_auto_with_gpu_and_bert(gpu):
+    made = make_plan("auto", "auto", bert=there)
+    assert (made.config, made.path, made.encoder, made.gpu_id) == (
+        "bert",
+        "configs/bert.cfg",
+        "bert",
+        0,
+    )
+    assert "local cache" in made.reason
+
+
+def test_auto_with_gpu_and_no_bert_says_why(gpu):
+    made = make_plan("auto", "auto", bert=not_there)
+    assert (made.config, made.gpu_id) == ("minilm", 0)
+    assert "not bert, as google-bert/bert-base-cased is not in the local cache" in made.reason
+
+
+def test_auto_on_a_cpu(cpu):
+    made = make_plan("auto", "auto", bert=there)
+    assert (made.config, made.path, made.encoder, made.gpu_id) == (
+        "minilm",
+        "configs/minilm.cfg",
+        "minilm",
+        -1,
+    )
+    assert "torch sees no CUDA GPU" in made.reason
+
+
+def test_each_can_be_set_by_hand(gpu):
+    assert make_plan("cnn", "-1").gpu_id == -1
+    assert make_plan("cnn", "-1").encoder is None
+    assert make_plan("bert", "0", bert=there).config == "bert"
+
+
+def test_bert_that_cannot_be_had_is_refused(cpu):
+    with pytest.raises(InputError) as error:
+        make_plan("bert", "-1", bert=not_there)
+    assert str(error.value) == (
+        "Config bert was asked for and its encoder cannot be had (google-bert/bert-base-cased is "
+        "not in the local cache and the hub is silent); name a directory by --vars.encoder or "
+        "$GMB_NER_BERT, or use --vars.config minilm."
+    )
+
+
+def test_gpu_that_is_not_there_is_refused(cpu):
+    with pytest.raises(InputError) as error:
+        make_plan("minilm", "0")
+    assert str(error.value) == (
+        "GPU 0 was asked for and cannot be used, as torch sees no CUDA GPU; use --vars.gpu_id -1 "
+        "for the CPU."
+    )
+
+
+def test_missing_cupy_is_told_with_its_extra(monkeypatch):
+    import sys
+
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(InputError, match=r"CuPy is missing: pip install '\.\[gpu-cuda13\]'"):
+        choose_device("0")
+    with pytest.raises(InputError, match=r"has 1 GPU\(s\), counted from 0"):
+        choose_device("3")
+
+
+@pytest.mark.parametrize("gpu_id", ["first", "", "0.5"])
+def test_gpu_id_must_be_a_number_or_auto(gpu_id):
+    with pytest.raises(InputError, match="give auto, -1 for the CPU, or a number"):
+        choose_device(gpu_id)
+
+
+def test_unknown_config_is_refused(cpu, tmp_path):
+    with pytest.raises(InputError, match="There is no config elmo: give auto, minilm, bert, cnn"):
+        make_plan("elmo", "-1")
+
+
+def test_own_config_file(cpu, tmp_path):
+    path = tmp_path / "mine.cfg"
+    path.write_text('[paths]\nencoder = "assets/minilm"\n', encoding="utf-8")
+    made = make_plan(str(path), "-1")
+    assert (made.config, made.path, made.encoder) == ("mine", str(path), "minilm")
+    assert made.minutes is None
+    path.write_text("[paths]\ntrain = null\n", encoding="utf-8")
+    assert make_plan(str(path), "-1").encoder is None
+
+
+def test_estimate_grows_with_words_and_falls_with_speed(monkeypatch):
+    cpu = Device(-1, "CPU")
+    monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e11)
+    slow = estimate_minutes("minilm", cpu, 1_000_000)
+    assert estimate_minutes("minilm", cpu, 2_000_000) == pytest.approx(2 * slow)
+    monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e12)
+    assert estimate_minutes("minilm", cpu, 1_000_000) < slow
+
+
+def test_matmul_flops_is_measured():
+    assert hardware.matmul_flops(-1, half=False, seconds=0.05) > 1e8
+
+
+def test_words_in(tmp_path):
+    path = tmp_path / "words.csv"
+    path.write_bytes(b"x" * 1450)
+    assert words_in(path) == 100
+
+
+def test_command_writes_only_what_lasts(cpu, tmp_path, monkeypatch):
+    import runpy
+    from pathlib import Path
+
+    import typer
+
+    main = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "plan.py"))["main"]
+    app = typer.Typer()
+    app.command()(main)
+    output = tmp_path / "plan.json"
+    result = CliRunner().invoke(app, [str(output), "--config", "cnn"])
+    assert result.exit_code == 0
+    assert "Why: config cnn was asked for" in result.output and "min." in result.output
+    assert json.loads(output.read_text(encoding="utf-8")) == {
+        "config": "cnn",
+        "path": "configs/cnn.cfg",
+        "encoder": None,
+        "gpu_id": -1,
+    }
+    output.unlink()
+    result = CliRunner().invoke(app, [str(output), "--config", "elmo"])
+    assert result.exit_code == 1 and not output.exists()

@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy import util
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Config
+
+from gmb_ner.errors import InputError
+from gmb_ner.training.train import Schedule, plan_schedule, train
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
+
+
+def examples_of(lengths):
+    vocab = spacy.blank("en").vocab
+    docs = [Doc(vocab, ["word"] * length) for length in lengths]
+    return [Example(Doc(vocab, [token.text for token in doc]), doc) for doc in docs]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_an_epoch_sees_every_example(path):
+    settings = util.load_config(path)["training"]["batcher"]
+    # Among them batches of exactly `size` padded words and one Doc above it.
+    lengths = [settings["size"] // 10] * 35 + [*range(1, 300)] + [settings["size"] + 1]
+    examples = examples_of(lengths)
+    batcher = util.registry.resolve({"batcher": settings})["batcher"]
+    seen = [id(example) for batch in batcher(examples) for example in batch]
+    assert sorted(seen) == sorted(map(id, examples))
+
+
+def test_the_trap_that_is_closed():
+    # The batcher as `spacy init config --gpu` writes it loses batches of exactly its size.
+    examples = examples_of([200] * 40)
+    batcher = spacy.registry.batchers.get("spacy.batch_by_padded.v1")
+    kept = batcher(size=2000, discard_oversize=True, buffer=256)
+    assert sum(map(len, kept(examples))) < len(examples)
+
+
+def test_schedule_counts_batches_by_making_them(sample_corpus):
+    config = util.load_config(
+        ROOT / "configs" / "cnn.cfg", {"paths.train": str(sample_corpus / "train.spacy")}
+    )
+    schedule = plan_schedule(config)
+    assert schedule.steps == schedule.steps_per_epoch * config["training"]["max_epochs"]
+    manifest = json.loads((sample_corpus / "manifest.json").read_text(encoding="utf-8"))
+    # Half of the Docs are on spaCy's own tokens, of which there are a few more.
+    assert schedule.words_per_epoch == pytest.approx(manifest["parts"]["train"]["words"], rel=0.02)
+    assert plan_schedule(config, max_steps=3).steps == 3
+
+
+def test_schedule_overrides():
+    linear = Config({"training": {"optimizer": {"learn_rate": {"@schedules": "warmup_linear.v1"}}}})
+    assert Schedule(steps_per_epoch=100, steps=200, words_per_epoch=1).overrides(linear) == {
+        "training.eval_frequency": 50,
+        "training.optimizer.learn_rate.total_steps": 200,
+        "training.optimizer.learn_rate.warmup_steps": 20,
+    }
+    constant = Config({"training": {"optimizer": {"learn_rate": 0.001}}})
+    assert Schedule(steps_per_epoch=100, steps=7, words_per_epoch=1).overrides(constant) == {
+        "training.eval_frequency": 3
+    }
+
+
+def test_train_records_how(sample_corpus, tmp_path):
+    record = train(
+        ROOT / "configs" / "cnn.cfg", sample_corpus, tmp_path, name="cnn", seed=7, max_steps=4
+    )
+    assert record == json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (record["config"], record["seed"], record["steps"]) == ("cnn", 7, 4)
+    assert record["seconds"] > 0 and record["words_per_second"] > 0
+    nlp = spacy.load(tmp_path / "model-best")
+    assert nlp.pipe_names == ["tok2vec", "ner"]
+    assert sorted(nlp.get_pipe("ner").labels) == sorted(
+        ["art", "eve", "geo", "gpe", "nat", "org", "per", "tim"]
+    )
+    assert nlp.config["system"]["seed"] == 7
+
+
+def test_own_config_is_taken_as_it_is(sample_corpus, tmp_path):
+    config = util.load_config(ROOT / "configs" / "cnn.cfg")
+    config["training"]["eval_frequency"] = 2
+    config.to_disk(tmp_path / "mine.cfg")
+    record = train(
+        tmp_path / "mine.cfg", sample_corpus, tmp_path / "out", name="mine", max_steps=2, fit=False
+    )
+    assert record["steps"] is None and record["words_per_second"] is None
+    nlp = spacy.load(tmp_path / "out" / "model-best")
+    assert nlp.config["training"]["eval_frequency"] == 2
+
+
+def test_no_converted_corpus(tmp_path):
+    with pytest.raises(InputError, match=r"There is no file .*train\.spacy: make it with"):
+        train(ROOT / "configs" / "cnn.cfg", tmp_path, tmp_path / "out", name="cnn")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_gpu(sample_corpus, tmp_path):
+    with pytest.raises(InputError, match="GPU 99 cannot be used"):
+        train(ROOT / "configs" / "cnn.cfg", sample_corpus, tmp_path, name="cnn", gpu_id=99)
