@@ -1,0 +1,183 @@
+"""The card of a package: meta.json, README.md and LICENSES_SOURCES, from the facts of a run."""
+
+from typing import Any
+
+from gmb_ner.deploy.facts import Facts
+from gmb_ner.pipeline.labels import LABELS
+
+SAMPLE_WARNING = (
+    "SAMPLE: trained and tested on the small built-in sample of gmb-ner, not on the corpus. "
+    "It shows that everything works; its entities and its figures are worth nothing."
+)
+CODE_LICENCE = "MIT"
+
+
+def describe(facts: Facts) -> str:
+    """One sentence about the pipeline."""
+    corpus = "the Groningen Meaning Bank" if facts.corpus == "gmb" else f"the corpus {facts.corpus}"
+    start = f", starting from {facts.repository}" if facts.repository else ""
+    text = f"{facts.template.get('description', '')}, trained with {corpus}{start}."
+    return f"{SAMPLE_WARNING} {text}" if facts.sample else text
+
+
+def performance(facts: Facts) -> dict[str, Any]:
+    """The scores on the test part as meta.json keeps them, fractions of 1.
+
+    At the top those on gold tokens, under spaCy's own names; the others beside them.
+    """
+    scores = facts.scores
+    return {
+        **_scores(scores["gold_tokens"]),
+        "raw_text": _scores(scores["raw_text"]),
+        "interval95": scores["interval95"],
+        "token_f_without_o": scores.get("token_f_without_o"),
+        "words_per_second": scores.get("words_per_second"),
+        "corpus": facts.corpus,
+        "part": "test",
+        "protocol": facts.protocol,
+        "seed": facts.seed,
+        "counts": scores.get("counts", {}),
+    }
+
+
+def sources(facts: Facts) -> list[dict[str, str]]:
+    """Data and weights, as spaCy's meta.json lists its sources."""
+    listed = [{"name": facts.data["source"], "license": facts.data["licence"]}]
+    if facts.encoder:
+        name = facts.repository or "an encoder of the user's own"
+        listed.append({"name": name, "license": str(facts.encoder.get("licence") or "unknown")})
+        if facts.repository:
+            listed[-1]["url"] = _address(facts)
+    return [*facts.template.get("sources", []), *listed]
+
+
+def readme(facts: Facts, meta: dict[str, Any]) -> str:
+    """README.md: what it is, how to use it, what it was measured at, where it comes from.
+
+    spaCy's own has neither scores by label nor raw text, and multiplies whatever number it finds
+    in `performance` by 100.
+
+    meta: the package's meta.json.
+    """
+    name = f"{meta['lang']}_{meta['name']}"
+    labels = sorted({label for names in meta.get("labels", {}).values() for label in names})
+    parts = [
+        f"# {name}",
+        f"> **{SAMPLE_WARNING}**" if facts.sample else "",
+        describe(facts) if not facts.sample else "",
+        "```python\n"
+        "import spacy\n\n"
+        f'nlp = spacy.load("{name}")\n'
+        'print([(ent.text, ent.label_) for ent in nlp("Angela Merkel visited Iraq in May.").ents])'
+        "\n```",
+        _table(
+            ("", ""),
+            [
+                ("Version", meta["version"]),
+                ("Pipeline", ", ".join(f"`{pipe}`" for pipe in meta.get("pipeline", []))),
+                ("Requires", ", ".join(f"`{item}`" for item in meta["requirements"])),
+                ("Licence", facts.licence),
+            ],
+        ),
+        "## Scores",
+        _measure(facts),
+        _score_table(facts),
+        "## Labels",
+        _table(("Label", "Meaning"), [(f"`{name}`", LABELS.get(name, "")) for name in labels]),
+        "## Sources and licences",
+        licences(facts),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def licences(facts: Facts) -> str:
+    """LICENSES_SOURCES: of the trained weights, the data, the encoder and the code, in Markdown."""
+    lines = [
+        f"- Trained weights (this package): {facts.licence}.",
+        f"- Training data: {facts.data['source']}. Licence: {facts.data['licence']}. "
+        "The package holds no text of it; its vocabulary lists words that occur in it.",
+    ]
+    if facts.encoder:
+        name, revision = "an encoder of the user's own, not published", ""
+        if facts.repository:
+            name = f"{facts.repository}, {_address(facts)}"
+            pinned = facts.encoder.get("revision")
+            revision = f", revision {pinned}" if pinned else ""
+        lines.append(
+            f"- Encoder: {name}{revision}. Licence: {facts.encoder.get('licence') or 'unknown'}. "
+            "Its weights were changed by training."
+        )
+    lines.append(f"- Code it runs on: gmb-ner ({CODE_LICENCE}), spaCy (MIT).")
+    if "ODbL" in facts.data["licence"]:
+        lines.append(
+            "- Contains information derived from a database that is made available under the "
+            "Open Database License: https://opendatacommons.org/licenses/odbl/1-0/"
+        )
+    return "\n".join(lines)
+
+
+def _address(facts: Facts) -> str:
+    return f"https://huggingface.co/{facts.repository}"
+
+
+def _scores(scores: dict[str, Any]) -> dict[str, Any]:
+    keys = ("ents_p", "ents_r", "ents_f", "ents_per_type", "macro_f")
+    return {key: scores.get(key) for key in keys}
+
+
+def _measure(facts: Facts) -> str:
+    low, high = facts.scores["interval95"]
+    counts = facts.scores.get("counts", {})
+    size = ", ".join(f"{counts[key]:,} {key}" for key in ("sentences", "entities") if key in counts)
+    speed = facts.scores.get("words_per_second")
+    # A score of the sample says nothing about any other text.
+    subject = "SAMPLE" if facts.sample else facts.corpus
+    sentences = [
+        f"Measured on the test part of {subject}, protocol `{facts.protocol}`"
+        + (f" ({size})" if size else "")
+        + f", config `{facts.config}`, seed {facts.seed}.",
+        "An entity counts if label and boundaries are both right.",
+        f"95 % interval of F on gold tokens: {points(low)} to {points(high)}.",
+        f"Speed where it was measured: {speed:,.0f} words/s." if speed else "",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _score_table(facts: Facts) -> str:
+    tokens, text = facts.scores["gold_tokens"], facts.scores["raw_text"]
+    by_label, by_label_text = tokens.get("ents_per_type") or {}, text.get("ents_per_type") or {}
+    rows = [
+        (
+            f"`{label}`",
+            f"{by_label.get(label, {}).get('support', 0):,}",
+            *(points(by_label.get(label, {}).get(key)) for key in "prf"),
+            *(points(by_label_text.get(label, {}).get(key)) for key in "prf"),
+        )
+        for label in sorted({*by_label, *by_label_text})
+    ]
+    support = sum(scores.get("support", 0) for scores in by_label.values())
+    totals = ("ents_p", "ents_r", "ents_f")
+    rows.append(
+        (
+            "**all**",
+            f"{support:,}",
+            *(points(tokens.get(key)) for key in totals),
+            *(points(text.get(key)) for key in totals),
+        )
+    )
+    macro = (points(tokens.get("macro_f")), "", "", points(text.get("macro_f")))
+    rows.append(("mean of the labels", "", "", "", *macro))
+    header = ("Label", "Support", "P", "R", "F", "P raw text", "R raw text", "F raw text")
+    return _table(header, rows, numbers=True)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], numbers: bool = False) -> str:
+    """A Markdown table; numbers: columns but the first are set flush right."""
+    rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
+    cells = [header, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def points(fraction: float | None) -> str:
+    """A score as points out of 100, or "n/a" where it is not defined."""
+    return "n/a" if fraction is None else f"{100 * fraction:.2f}"
