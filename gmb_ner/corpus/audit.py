@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from .split import normalise
-from .table import BLANK_ROW, EMPTY_WORD, Sentence, Table
+from .table import BLANK_ROW, EMPTY_WORD, SPACE_AROUND_TAG, Sentence, Table
 from .tags import Repair, TagError, detect_scheme, spans, to_iob2
 
 
@@ -37,7 +37,8 @@ class Tagged:
 def normalise_tags(table: Table, scheme: str | None = None) -> Tagged:
     """Turn the tags of a table into IOB2, recognising their scheme where none is given.
 
-    Raises InputError, with file and row, for tags that fit no scheme and where all tags are O.
+    Raises InputError, with file and row, for tags that fit no scheme, where all tags are O and for
+    a label called "count", which the records could not tell from their totals.
     """
     try:
         scheme = scheme or detect_scheme(sentence.tags for sentence in table.sentences)
@@ -52,7 +53,24 @@ def normalise_tags(table: Table, scheme: str | None = None) -> Tagged:
         raise error.at(f"{table.path}, row {row}" if row else str(table.path)) from error
     except InputError as error:
         raise InputError(f"{table.path}: {error}") from error
+    _check_labels(table, sentences)
     return Tagged(table, scheme, sentences, repaired)
+
+
+def _check_labels(table: Table, sentences: Sequence[Sentence]) -> None:
+    if all(tag == "O" for sentence in sentences for tag in sentence.tags):
+        # detect_scheme says so too, but does not get to look where the scheme is given.
+        raise InputError(
+            f"{table.path}, row {sentences[0].row}: every tag is O, so there is nothing to learn; "
+            "check the tag column (--column-tag)"
+        )
+    for sentence in sentences:
+        if "B-count" in sentence.tags:
+            row = sentence.rows[sentence.tags.index("B-count")]
+            raise InputError(
+                f"{table.path}, row {row}: the label 'count' is what the records call their "
+                "totals; rename it"
+            )
 
 
 def share_changed(tagged: Tagged) -> float:
@@ -143,7 +161,7 @@ def audit(tagged: Tagged) -> dict[str, Any]:
                 }
                 for repaired in tagged.repaired
             ]
-            + _repaired_words(table),
+            + _repaired_white_space(table),
             key=lambda one: one["row"],
         ),
     }
@@ -184,16 +202,25 @@ def _duplicates(sentences: Sequence[Sentence]) -> dict[str, int]:
     }
 
 
-def _repaired_words(table: Table) -> list[dict[str, Any]]:
-    """Repairs of white space; the table keeps their rows, the sentence is looked up."""
-    wanted = {row: kind for kind, rows in table.repairs.items() for row in rows}
-    found = []
-    for sentence in table.sentences if wanted else ():
-        for row, word in zip(sentence.rows, sentence.words, strict=True):
-            if row in wanted:
-                found.append(
-                    {"row": row, "sentence": sentence.id, "kind": wanted[row], "after": word}
-                )
+def _repaired_white_space(table: Table) -> list[dict[str, Any]]:
+    """Repairs of white space; the table keeps their rows, the rest is looked up.
+
+    A row is listed once for each kind. One that was dropped after its repair has no `after`.
+    """
+    kinds: dict[int, list[str]] = {}
+    for kind, rows in table.repairs.items():
+        for row in rows:
+            kinds.setdefault(row, []).append(kind)
+    found = [
+        {"row": dropped.row, "sentence": dropped.sentence, "kind": kind}
+        for dropped in table.dropped
+        for kind in kinds.get(dropped.row, ())
+    ]
+    for sentence in table.sentences if kinds else ():
+        for row, word, tag in zip(sentence.rows, sentence.words, sentence.tags, strict=True):
+            for kind in kinds.get(row, ()):
+                after = tag if kind == SPACE_AROUND_TAG else word
+                found.append({"row": row, "sentence": sentence.id, "kind": kind, "after": after})
     return found
 
 

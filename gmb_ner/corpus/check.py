@@ -1,7 +1,9 @@
 """Read the converted corpus back and hold it to its manifest and audit."""
 
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from ..errors import InputError
 from ..files import read_object
 from .convert import AUDIT, MANIFEST
 from .split import DEV, PARTS, TEST, TRAIN, normalise
+
+_LEAKED = "test_sentences_also_in_train_or_dev"
+_REMEDY = "convert again with `spacy project run convert`"
 
 
 def check_corpus(folder: Path) -> dict[str, Any]:
@@ -29,62 +34,107 @@ def check_corpus(folder: Path) -> dict[str, Any]:
     remedy = "make it with `spacy project run convert`"
     manifest = read_object(folder / MANIFEST, remedy)
     audited = read_object(folder / AUDIT, remedy)
+    vocab = spacy.blank("en").vocab
+    parts = {part: _recount(_docs(folder / f"{part}.spacy", vocab), part) for part in PARTS}
+    seen = {*parts[TRAIN].texts, *parts[DEV].texts}
+    leaked = sum(text in seen for text in parts[TEST].texts)
+    try:
+        _check_audit(audited)
+        _check_manifest(manifest, audited, parts)
+        for name, record in ((MANIFEST, manifest), (AUDIT, audited)):
+            _hold(f"test sentences also in train or dev ({name})", leaked, record[_LEAKED])
+        if manifest["protocol"] == "contiguous" and leaked:
+            raise InputError(
+                f"{folder / 'test.spacy'}: test sentences also in train or dev: {leaked}, and the "
+                f"contiguous protocol allows none; {_REMEDY}."
+            )
+        return {
+            "corpus": manifest["corpus"],
+            "sample": manifest["sample"],
+            "protocol": manifest["protocol"],
+            "holds": True,
+            "parts": {part: recounted.figures() for part, recounted in parts.items()},
+            _LEAKED: leaked,
+        }
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: {MANIFEST} and {AUDIT} are not as they are written here (at {error}); "
+            f"{_REMEDY}."
+        ) from error
+
+
+@dataclass
+class _Part:
+    """What the Docs of one part hold: `longest` in sentences, `texts` normalised."""
+
+    docs: int = 0
+    words: int = 0
+    longest: int = 0
+    entities: Counter[str] = field(default_factory=Counter)
+    texts: list[str] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "docs": self.docs,
+            "sentences": len(self.texts),
+            "words": self.words,
+            "entities": dict(self.entities.most_common()),
+        }
+
+
+def _check_audit(audited: Mapping[str, Any]) -> None:
+    """The audit's own sums."""
     rows = audited["rows"]
     _hold("rows kept and dropped", rows["kept"] + sum(rows["dropped"].values()), rows["read"])
     _hold("words by tag", sum(audited["tags"].values()), rows["kept"])
     entities = {label: n for label, n in audited["entities"].items() if label != "count"}
     _hold("entities by label", sum(entities.values()), audited["entities"]["count"])
+    for label, known in entities.items():
+        _hold(f"entities {label} by tag", audited["tags"].get(f"B-{label}", 0), known)
 
-    vocab = spacy.blank("en").vocab
-    parts: dict[str, dict[str, Any]] = {}
-    texts: dict[str, list[str]] = {}
-    for part in PARTS:
-        parts[part], texts[part] = _recount(_docs(folder / f"{part}.spacy", vocab), part)
+
+def _check_manifest(
+    manifest: Mapping[str, Any], audited: Mapping[str, Any], parts: Mapping[str, _Part]
+) -> None:
+    """Every figure of the manifest, against the Docs, and all parts together against the audit."""
+    for part, recounted in parts.items():
+        known, found = manifest["parts"][part], recounted.figures()
         for figure in ("docs", "sentences", "words"):
-            _hold(f"{figure} of {part}", parts[part][figure], manifest["parts"][part][figure])
-        known = {k: n for k, n in manifest["parts"][part]["entities"].items() if k != "count"}
-        _hold(f"entities of {part}", parts[part]["entities"], known)
-    in_parts = sum(about["sentences"] for about in parts.values())
-    _hold(
-        "sentences of all parts and left out",
-        in_parts + manifest["sentences_left_out"],
-        audited["sentences"]["count"],
-    )
-    seen = {*texts[TRAIN], *texts[DEV]}
-    leaked = sum(text in seen for text in texts[TEST])
-    _hold("test sentences also in train or dev", leaked, audited[_LEAKED])
-    if manifest["protocol"] == "contiguous":
-        _hold("test sentences also in train or dev", leaked, 0)
-    return {
-        "corpus": manifest["corpus"],
-        "sample": manifest["sample"],
-        "protocol": manifest["protocol"],
-        "holds": True,
-        "parts": parts,
-        _LEAKED: leaked,
-    }
+            _hold(f"{figure} of {part}", found[figure], known[figure])
+        for label in sorted({*found["entities"], *known["entities"]} - {"count"}):
+            counted = found["entities"].get(label, 0)
+            _hold(f"entities {label} of {part}", counted, known["entities"].get(label, 0))
+        _hold(f"entities of {part}", sum(found["entities"].values()), known["entities"]["count"])
+    sentences = audited["sentences"]["count"]
+    left_out = manifest["sentences_left_out"]
+    in_parts = sum(len(part.texts) for part in parts.values())
+    _hold("sentences", sentences, manifest["sentences"])
+    _hold("sentences of all parts and left out", in_parts + left_out, sentences)
+    longest = max(part.longest for part in parts.values())
+    _hold("sentences per Doc", longest, min(manifest["sentences_per_doc"], sentences))
+    labels = sorted(label for label in audited["entities"] if label != "count")
+    _hold("labels", labels, manifest["labels"])
+    if not left_out:
+        words = sum(part.words for part in parts.values())
+        _hold("words of all parts", words, audited["rows"]["kept"])
+        for label in labels:
+            in_parts = sum(part.entities[label] for part in parts.values())
+            _hold(f"entities {label} of all parts", in_parts, audited["entities"][label])
 
 
-_LEAKED = "test_sentences_also_in_train_or_dev"
-
-
-def _recount(docs: Iterator[Doc], part: str) -> tuple[dict[str, Any], list[str]]:
-    """Figures of one part, and the normalised text of each of its sentences."""
-    n_docs, words, entities, texts = 0, 0, Counter[str](), list[str]()
+def _recount(docs: Iterator[Doc], part: str) -> _Part:
+    recounted = _Part()
     for doc in docs:
-        n_docs += 1
-        entities.update(entity.label_ for entity in doc.ents)
+        recounted.docs += 1
+        recounted.entities.update(entity.label_ for entity in doc.ents)
+        sentences = 0
         for sentence in doc.sents:
+            sentences += 1
             if _is_annotated(sentence, part):
-                words += len(sentence)
-                texts.append(normalise([token.text for token in sentence]))
-    figures = {
-        "docs": n_docs,
-        "sentences": len(texts),
-        "words": words,
-        "entities": dict(entities.most_common()),
-    }
-    return figures, texts
+                recounted.words += len(sentence)
+                recounted.texts.append(normalise([token.text for token in sentence]))
+        recounted.longest = max(recounted.longest, sentences)
+    return recounted
 
 
 def _is_annotated(sentence: Span, part: str) -> bool:
@@ -93,15 +143,15 @@ def _is_annotated(sentence: Span, part: str) -> bool:
     if len(annotated) > 1:
         raise InputError(
             f"{part}.spacy: the sentence '{sentence.text[:60]}' is annotated in part only; "
-            "convert again with `spacy project run convert`."
+            f"{_REMEDY}."
         )
     return annotated.pop()
 
 
 def _docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
     try:
-        return DocBin().from_disk(path).get_docs(vocab)
-    except (OSError, ValueError) as error:
+        yield from DocBin().from_disk(path).get_docs(vocab)
+    except (OSError, ValueError, KeyError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: make it with `spacy project run convert`.") from (
             error
         )
@@ -109,7 +159,4 @@ def _docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
 
 def _hold(what: str, found: object, expected: object) -> None:
     if found != expected:
-        raise InputError(
-            f"{what}: {found} were counted and {expected} are on record; convert again with "
-            "`spacy project run convert`."
-        )
+        raise InputError(f"{what}: {found} were counted and {expected} are on record; {_REMEDY}.")

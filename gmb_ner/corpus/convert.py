@@ -77,7 +77,7 @@ def convert(
     """
     options.check()
     about = _read_record(record, csv)
-    with tqdm(total=6, desc="read", leave=False, disable=None if progress else True) as bar:
+    with tqdm(total=5, desc="read", leave=False, disable=None if progress else True) as bar:
 
         def step(title: str) -> None:
             bar.update()
@@ -137,7 +137,11 @@ def _read_record(record: Path, csv: Path) -> dict[str, Any]:
     """The record of `fetch`, which must be about these very bytes."""
     if not csv.is_file():
         raise InputError(f"There is no file {csv}: bring it with `spacy project run fetch`.")
-    about = read_object(record, "make it with `spacy project run fetch`")
+    remedy = "make it with `spacy project run fetch`"
+    about = read_object(record, remedy)
+    for key in ("corpus", "sample"):
+        if key not in about:
+            raise InputError(f"{record} does not tell the {key}; {remedy}.")
     if about.get("sha256") != file_digest(csv):
         raise InputError(
             f"{csv} is not the file that {record} describes: run `spacy project run fetch` again."
@@ -148,14 +152,16 @@ def _read_record(record: Path, csv: Path) -> dict[str, Any]:
 def _split(tagged: Tagged, options: Options) -> tuple[list[str], list[str]]:
     """The part and the normalised text of each sentence."""
     texts = [split.normalise(sentence.words) for sentence in tagged.sentences]
-    if options.protocol == "contiguous":
-        return split.contiguous(texts), texts
-    if len(texts) < 2 * options.sentences_per_doc or len(texts) < split.MIN_SENTENCES:
-        needed = max(2 * options.sentences_per_doc, split.MIN_SENTENCES)
+    needed = split.MIN_SENTENCES
+    if options.protocol == "canonical":
+        needed = max(needed, 2 * options.sentences_per_doc)  # a Doc each for train and dev
+    if len(texts) < needed:
         raise InputError(
             f"{tagged.table.path}: {len(texts)} sentences are too few to split; give at least "
             f"{needed}"
         )
+    if options.protocol == "contiguous":
+        return split.contiguous(texts), texts
     ids = [sentence.id for sentence in tagged.sentences]
     groups = blocks(len(ids), options.sentences_per_doc)
     return split.canonical(ids, groups, options.dev_share), texts

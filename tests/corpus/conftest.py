@@ -1,4 +1,4 @@
-"""What the tests of the corpus share: sentences, CSV files, and the commands as a user runs them."""
+"""What the tests of the corpus share: sentences, CSV files, and commands as a user runs them."""
 
 import json
 import re

@@ -92,8 +92,9 @@ def test_every_figure_of_the_manifest_is_held_to_the_docs(corpus, tmp_path):
             data[last] = ["art", *data[last]] if last == "labels" else data[last] + 1
 
         edit(doctored / "manifest.json", change)
-        assert refusal(doctored).startswith(named)
-        assert refusal(doctored).endswith("convert again with `spacy project run convert`.")
+        message = refusal(doctored)
+        assert message.startswith(named)
+        assert message.endswith("convert again with `spacy project run convert`.")
 
 
 def test_no_figure_of_the_manifest_is_forgotten(corpus):
@@ -134,10 +135,7 @@ def rewrite(path, change):
     for doc in DocBin().from_disk(path).get_docs(VOCAB):
         words = [token.text for token in doc]
         tags = [
-            f"{token.ent_iob_}-{token.ent_type_}".removesuffix("-").replace(
-                "-", "", not token.ent_iob
-            )
-            for token in doc
+            token.ent_iob_ + (f"-{token.ent_type_}" if token.ent_type_ else "") for token in doc
         ]
         change(words, tags)
         starts = [bool(token.is_sent_start) for token in doc]

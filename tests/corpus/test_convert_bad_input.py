@@ -168,9 +168,9 @@ def test_no_record_of_the_file(fetched, refused):
 
 
 def test_a_part_without_an_entity(fetched, refused):
-    rows = "".join(f"{number},rain,O\n" for number in range(2, 13))
+    rows = "".join(f"{letter},r{letter}in,O\n{letter},.,O\n" for letter in "abcdefghijklmnopqrs")
     fetched("id,word,tag\n1,Ada,B-per\n" + rows)
-    message = "words.csv: the dev part (1 sentences) holds no entity; give more sentences"
+    message = "words.csv: the dev part (2 sentences) holds no entity; give more sentences"
     refused(message, "--protocol", "contiguous")
 
 

@@ -10,7 +10,6 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] . , ' ! the in of said met on may europe iraq london"
 TRAINING = [
     ("Angela Merkel met Iraqi police in London on Friday .", [(0, 13, "per"), (34, 40, "geo")]),
     ("The United Nations met in Baghdad .", [(4, 18, "org"), (26, 33, "geo")]),
@@ -58,29 +57,6 @@ def plain_model(tmp_path_factory) -> Path:
     nlp.config["paths"] |= {"train": str(path.parent / "train.spacy"), "dev": "dev.spacy"}
     path.parent.mkdir()
     nlp.to_disk(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory) -> Path:
-    """A BERT of a few thousand random weights, in a folder as transformers saves it."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    path = tmp_path_factory.mktemp("encoders") / "tiny-bert"
-    path.mkdir()
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    pieces = [*PIECES.split(), *letters, *(f"##{letter}" for letter in letters)]
-    (path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
-    BertTokenizerFast(str(path / "vocab.txt"), do_lower_case=True).save_pretrained(path)
-    config = BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=37,
-        max_position_embeddings=128,
-    )
-    BertModel(config).save_pretrained(path)
     return path
 
 
