@@ -15,18 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Assets = Annotated[Path, typer.Option(help="Folder of fetched files.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask no network.")]
+Offline = Annotated[bool, typer.Option("--offline/--online", help="Ask no network.")]
 
 
 @app.command()
 def corpus(
     csv: Annotated[str, typer.Option(help="Your own CSV or zip, instead of the corpus.")] = "",
     assets: Assets = Path("assets"),
-    require: Annotated[
+    refuse_sample: Annotated[
         bool,
         typer.Option(
-            "--require/--allow-sample",
-            envvar="GMB_NER_REQUIRE",
+            "--refuse-sample/--allow-sample",
             help="Fail where the corpus cannot be had, instead of using the built-in sample.",
         ),
     ] = False,
@@ -35,7 +34,7 @@ def corpus(
     """Put the corpus into ASSETS/corpus.csv and its record into ASSETS/corpus.json."""
     try:
         fetched = fetch_corpus(
-            assets, csv or None, project_dir=ROOT, require=require, offline=offline
+            assets, csv or None, project_dir=ROOT, require=refuse_sample, offline=offline
         )
     except InputError as error:
         msg.fail(str(error), exits=1)

@@ -50,9 +50,9 @@ def normalise_tags(table: Table, scheme: str | None = None) -> Tagged:
             repaired.extend(RepairedTag(sentence.rows[r.index], sentence.id, r) for r in repairs)
     except TagError as error:
         row = table.row_of_tag(error.tag)
-        raise error.at(f"{table.path}, row {row}" if row else str(table.path)) from error
+        raise error.at(f"{table.name}, row {row}" if row else table.name) from error
     except InputError as error:
-        raise InputError(f"{table.path}: {error}") from error
+        raise InputError(f"{table.name}: {error}") from error
     _check_labels(table, sentences)
     return Tagged(table, scheme, sentences, repaired)
 
@@ -61,14 +61,14 @@ def _check_labels(table: Table, sentences: Sequence[Sentence]) -> None:
     if all(tag == "O" for sentence in sentences for tag in sentence.tags):
         # detect_scheme says so too, but does not get to look where the scheme is given.
         raise InputError(
-            f"{table.path}, row {sentences[0].row}: every tag is O, so there is nothing to learn; "
+            f"{table.name}, row {sentences[0].row}: every tag is O, so there is nothing to learn; "
             "check the tag column (--column-tag)"
         )
     for sentence in sentences:
         if "B-count" in sentence.tags:
             row = sentence.rows[sentence.tags.index("B-count")]
             raise InputError(
-                f"{table.path}, row {row}: the label 'count' is what the records call their "
+                f"{table.name}, row {row}: the label 'count' is what the records call their "
                 "totals; rename it"
             )
 
@@ -94,7 +94,7 @@ def check_share(tagged: Tagged, allowed: float) -> None:
         most, count = kinds.most_common(1)[0]
         row = min(_rows_of(tagged, most))
         raise InputError(
-            f"{tagged.table.path}, row {row}: {share:.2%} of the rows need repair, mostly "
+            f"{tagged.table.name}, row {row}: {share:.2%} of the rows need repair, mostly "
             f"'{most}' ({count} rows, first here), and {allowed:.2%} are allowed; correct the "
             f"file, or allow more with --max-repairs {_round_up(share)}"
         )

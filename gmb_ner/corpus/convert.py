@@ -83,7 +83,14 @@ def convert(
             bar.update()
             bar.set_description(title)
 
-        table = read_table(csv, options.columns, options.encoding, options.delimiter)
+        table = read_table(
+            csv,
+            options.columns,
+            options.encoding,
+            options.delimiter,
+            # The user knows and corrects the file that was fetched, not the copy.
+            name=about["file"],
+        )
         step("tags")
         tagged = normalise_tags(table, options.scheme)
         check_share(tagged, options.max_repairs)
@@ -139,7 +146,7 @@ def _read_record(record: Path, csv: Path) -> dict[str, Any]:
         raise InputError(f"There is no file {csv}: bring it with `spacy project run fetch`.")
     remedy = "make it with `spacy project run fetch`"
     about = read_object(record, remedy)
-    for key in ("corpus", "sample"):
+    for key in ("corpus", "sample", "file"):
         if key not in about:
             raise InputError(f"{record} does not tell the {key}; {remedy}.")
     if about.get("sha256") != file_digest(csv):
@@ -157,7 +164,7 @@ def _split(tagged: Tagged, options: Options) -> tuple[list[str], list[str]]:
         needed = max(needed, 2 * options.sentences_per_doc)  # a Doc each for train and dev
     if len(texts) < needed:
         raise InputError(
-            f"{tagged.table.path}: {len(texts)} sentences are too few to split; give at least "
+            f"{tagged.table.name}: {len(texts)} sentences are too few to split; give at least "
             f"{needed}"
         )
     if options.protocol == "contiguous":
@@ -175,7 +182,7 @@ def _check_parts(
     options: Options,
 ) -> None:
     """A split that cannot be trained, tuned and tested on, or that leaks, ends the run."""
-    path = tagged.table.path
+    path = tagged.table.name
     for part in split.PARTS:
         chosen = [s for s, p in zip(tagged.sentences, parts, strict=True) if p == part]
         if not count_entities(chosen):

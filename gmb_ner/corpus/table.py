@@ -68,11 +68,13 @@ class Dropped:
 class Table:
     """A file of tagged words; `rows_read == rows_kept + len(dropped)` always holds.
 
-    `encoding`, `delimiter`, `quoted`, `header` and `columns` say how the file was read, `notes`
-    what was guessed. `repairs` maps each kind of repaired word or tag to its rows.
+    `name` is what messages call it. `encoding`, `delimiter`, `quoted`, `header` and `columns` say
+    how it was read, `notes` what was guessed. `repairs` maps each kind of repaired word or tag to
+    its rows.
     """
 
     path: Path
+    name: str
     encoding: str
     delimiter: str
     quoted: bool
@@ -106,6 +108,7 @@ def read_table(
     encoding: str | None = None,
     delimiter: str | None = None,
     progress: Callable[[int], None] | None = None,
+    name: str | None = None,
 ) -> Table:
     """Read `path`: a CSV or TSV with one word and its tag a row, or a zip that holds one.
 
@@ -115,12 +118,13 @@ def read_table(
     one token and its parts stay readable. Both are counted in `Table.repairs`. Rows whose word is
     white space are dropped and counted.
 
-    `columns`, `encoding` and `delimiter` are detected where None. `progress` is called with the
+    `columns`, `encoding` and `delimiter` are detected where None. `name` is what messages call the
+    file; by default its path. `progress` is called with the
     number of rows read so far, now and then and at the end.
 
     Raises InputError, with file, row and remedy, for anything that cannot be read without guessing.
     """
-    file = read_text_file(path, encoding)
+    file = read_text_file(path, encoding, name)
     layout = find_layout(file, columns, delimiter)
     reading = _Reading(file, layout, row_numbers_allowed=columns.sentence is not None)
     last_row = reading.run(progress)
@@ -130,6 +134,7 @@ def read_table(
         progress(rows_read)
     return Table(
         path=path,
+        name=file.name,
         encoding=file.encoding,
         delimiter=layout.delimiter,
         quoted=layout.quoted,

@@ -58,14 +58,14 @@ class TextFile:
         return io.TextIOWrapper(io.BytesIO(self.data), encoding=self.encoding, newline="")
 
 
-def read_text_file(path: Path, encoding: str | None = None) -> TextFile:
+def read_text_file(path: Path, encoding: str | None = None, name: str | None = None) -> TextFile:
     """Read `path`, or the one table inside it if it is a zip, and settle its encoding.
 
     `encoding` None detects: byte order marks, UTF-16 without one, UTF-8, cp1252, latin-1, in this
-    order. Raises InputError for a file that is missing, a directory, empty, binary, holds NUL
-    characters or cannot be decoded.
+    order. `name` is what messages call the file; by default its path. Raises InputError for a file
+    that is missing, a directory, empty, binary, holds NUL characters or cannot be decoded.
     """
-    name = str(path)
+    name = name or str(path)
     if not path.exists():
         raise InputError(f"{name}: there is no such file; check the path")
     if path.is_dir():
@@ -77,7 +77,7 @@ def read_text_file(path: Path, encoding: str | None = None) -> TextFile:
             f"{name}: the file cannot be read ({error.strerror}); check its permissions"
         ) from error
     if data.startswith(b"PK\x03\x04"):
-        name, data = _unzip(path)
+        name, data = _unzip(path, name)
     if not data.strip():
         raise InputError(f"{name}: the file is empty; give a CSV or TSV of tagged words")
     for magic, kind in _MAGIC.items():
@@ -92,12 +92,12 @@ def read_text_file(path: Path, encoding: str | None = None) -> TextFile:
     return TextFile(name, data, encoding, notes)
 
 
-def _unzip(path: Path) -> tuple[str, bytes]:
+def _unzip(path: Path, name: str) -> tuple[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "[Content_Types].xml" in names or "mimetype" in names:
-                raise InputError(f"{path}: this is an office document; save it as CSV")
+                raise InputError(f"{name}: this is an office document; save it as CSV")
             tables = [
                 info
                 for info in archive.infolist()
@@ -109,20 +109,20 @@ def _unzip(path: Path) -> tuple[str, bytes]:
             if len(tables) != 1:
                 found = ", ".join(info.filename for info in tables) or "none"
                 raise InputError(
-                    f"{path}: the archive must hold exactly one CSV or TSV file, found {found}; "
+                    f"{name}: the archive must hold exactly one CSV or TSV file, found {found}; "
                     "unpack it and give the file"
                 )
             if tables[0].file_size > MAX_UNPACKED_BYTES:
                 raise InputError(
-                    f"{path}: {tables[0].filename} is {tables[0].file_size:,} bytes unpacked, more "
+                    f"{name}: {tables[0].filename} is {tables[0].file_size:,} bytes unpacked, more "
                     f"than {MAX_UNPACKED_BYTES:,}; unpack it and give the file"
                 )
             # zipfile reads no further than the size declared above
-            return f"{path} ({tables[0].filename})", archive.read(tables[0])
+            return f"{name} ({tables[0].filename})", archive.read(tables[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         reason = str(error).rstrip(".")
         raise InputError(
-            f"{path}: the archive cannot be unpacked ({reason}); fetch it again or unpack it"
+            f"{name}: the archive cannot be unpacked ({reason}); fetch it again or unpack it"
         ) from error
 
 

@@ -79,7 +79,6 @@ def no_way_out(monkeypatch):
         "GMB_NER_CORPUS",
         "GMB_NER_MINILM",
         "GMB_NER_BERT",
-        "GMB_NER_REQUIRE",
         "HF_ENDPOINT",
         "HF_HUB_OFFLINE",
         "TRANSFORMERS_OFFLINE",

@@ -301,10 +301,10 @@ def command(project, monkeypatch):
 def test_command(command, project, tmp_path, monkeypatch, server):
     result = command("corpus", "--csv", "")
     assert result.exit_code == 0 and "SAMPLE" in result.output and "(sample" in result.output
-    result = command("corpus", "--require")
+    result = command("corpus", "--refuse-sample")
     assert result.exit_code == 1 and "cannot be had" in result.output
-    monkeypatch.setenv("GMB_NER_REQUIRE", "1")
-    assert command("corpus", "--csv", "", "--offline").exit_code == 1
+    result = command("corpus", "--csv", "", "--offline", "--allow-sample")
+    assert result.exit_code == 0 and "SAMPLE" in result.output
     put("/1.zip", REAL, project, tmp_path, monkeypatch, server)
     result = command("corpus", "--csv", "")
     assert result.exit_code == 0 and "SAMPLE" not in result.output
