@@ -6,21 +6,19 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from gmb_ner.console import step
 from gmb_ner.corpus.check import check_corpus
-from gmb_ner.errors import InputError
 from gmb_ner.files import write_json
 
 
+@step("audit")
 def main(
     corpus: Annotated[Path, typer.Argument(help="Folder of the converted corpus.")],
     output: Annotated[Path, typer.Argument(help="JSON file for the figures.")],
 ) -> None:
     """Check CORPUS and write the recounted figures to OUTPUT."""
-    try:
-        checked = check_corpus(corpus)
-        write_json(output, checked)
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    checked = check_corpus(corpus)
+    write_json(output, checked)
     if checked["sample"]:
         msg.warn("SAMPLE: this is the small built-in sample, not the corpus.")
     parts = checked["parts"]

@@ -1,19 +1,19 @@
 """Convert the fetched CSV into train, dev and test Docs."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from wasabi import msg
 
+from gmb_ner.console import step
 from gmb_ner.corpus.audit import rows_table
 from gmb_ner.corpus.convert import Options, convert
 from gmb_ner.corpus.split import PARTS
 from gmb_ner.corpus.table import Columns
-from gmb_ner.errors import InputError
 
 
+@step("convert")
 def main(
     csv: Annotated[Path, typer.Argument(help="The fetched file.")],
     record: Annotated[Path, typer.Argument(help="What fetch wrote about it.")],
@@ -30,7 +30,6 @@ def main(
     max_repairs: Annotated[float, typer.Option(help="Share of rows that may need repair.")] = 0.01,
 ) -> None:
     """Convert CSV into OUT. Empty options are recognised from the file."""
-    started = time.perf_counter()
     options = Options(
         columns=Columns(column_sentence or None, column_word or None, column_tag or None),
         encoding=encoding or None,
@@ -41,10 +40,7 @@ def main(
         dev_share=dev_share,
         max_repairs=max_repairs,
     )
-    try:
-        converted = convert(csv, record, out, options, progress=True)
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    converted = convert(csv, record, out, options, progress=True)
     manifest, audited = converted.manifest, converted.audit
     if manifest["sample"]:
         msg.warn("SAMPLE: this is the small built-in sample, not the corpus.")
@@ -71,7 +67,7 @@ def main(
              f"{out / 'misaligned.jsonl'}.")  # fmt: skip
     msg.info(f"{manifest['test_sentences_also_in_train_or_dev']} test sentences have the text of "
              "one in train or dev.")  # fmt: skip
-    msg.good(f"{manifest['corpus']} ({protocol}) in {time.perf_counter() - started:.1f} s")
+    msg.good(f"{manifest['corpus']} ({protocol}) is in {out}")
 
 
 if __name__ == "__main__":

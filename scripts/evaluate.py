@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from wasabi import Printer
 
-from gmb_ner.errors import InputError
+from gmb_ner.console import step
 from gmb_ner.evaluation.evaluate import SAMPLE_NOTE, evaluate
 from gmb_ner.evaluation.files import (
     choose_gpu,
@@ -21,6 +21,7 @@ from gmb_ner.files import write_json
 msg = Printer(line_max=100)
 
 
+@step("evaluate")
 def main(
     model: Annotated[Path, typer.Argument(help="Trained pipeline")],
     docs: Annotated[Path, typer.Argument(help="Test documents (.spacy)")],
@@ -34,24 +35,21 @@ def main(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Documents a batch")] = None,
 ) -> None:
     """Score MODEL's entities on DOCS, show the reports and write the scores to OUTPUT."""
-    try:
-        source, trained = read_manifest(manifest), read_run(run)
-        if source.sample:
-            msg.warn(SAMPLE_NOTE)
-        nlp = load_pipeline(model, choose_gpu(gpu_id, trained))
-        result = evaluate(
-            nlp,
-            load_docs(docs, nlp.vocab),
-            corpus=source.corpus,
-            protocol=source.protocol,
-            config=trained.config,
-            seed=trained.seed,
-            label_map=label_map,
-            batch_size=batch_size,
-            progress=True,
-        )
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    source, trained = read_manifest(manifest), read_run(run)
+    if source.sample:
+        msg.warn(SAMPLE_NOTE)
+    nlp = load_pipeline(model, choose_gpu(gpu_id, trained))
+    result = evaluate(
+        nlp,
+        load_docs(docs, nlp.vocab),
+        corpus=source.corpus,
+        protocol=source.protocol,
+        config=trained.config,
+        seed=trained.seed,
+        label_map=label_map,
+        batch_size=batch_size,
+        progress=True,
+    )
     msg.divider("By label: seqeval, strict, IOB2, gold tokens")
     print(result["classification_report"])
     msg.divider("Confusion: gold label by predicted label, same or overlapping boundaries")

@@ -8,7 +8,7 @@ from wasabi import msg
 
 from gmb_ner.assets.corpus import fetch_corpus, sample_warning
 from gmb_ner.assets.encoders import fetch_bert, fetch_minilm
-from gmb_ner.errors import InputError
+from gmb_ner.console import step
 from gmb_ner.files import read_object
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +19,7 @@ Offline = Annotated[bool, typer.Option("--offline/--online", help="Ask no networ
 
 
 @app.command()
+@step("fetch corpus")
 def corpus(
     csv: Annotated[str, typer.Option(help="Your own CSV or zip, instead of the corpus.")] = "",
     assets: Assets = Path("assets"),
@@ -32,12 +33,9 @@ def corpus(
     offline: Offline = False,
 ) -> None:
     """Put the corpus into ASSETS/corpus.csv and its record into ASSETS/corpus.json."""
-    try:
-        fetched = fetch_corpus(
-            assets, csv or None, project_dir=ROOT, require=refuse_sample, offline=offline
-        )
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    fetched = fetch_corpus(
+        assets, csv or None, project_dir=ROOT, require=refuse_sample, offline=offline
+    )
     if fetched.sample:
         title, lines = sample_warning(fetched)
         msg.warn(title)
@@ -48,6 +46,7 @@ def corpus(
 
 
 @app.command()
+@step("fetch encoder")
 def encoder(
     plan: Annotated[Path, typer.Option(help="What scripts/plan.py wrote.")],
     local: Annotated[str, typer.Option(help="A local directory that holds the files.")] = "",
@@ -55,17 +54,14 @@ def encoder(
     offline: Offline = False,
 ) -> None:
     """Have the weights of the planned encoder at hand."""
-    try:
-        name = read_object(plan, "make it with `spacy project run fetch`")["encoder"]
-        if name is None:
-            msg.good("This config needs no encoder.")
-            return
-        if name == "minilm":
-            fetched = fetch_minilm(assets, local or None, offline=offline, note=msg.info)
-        else:
-            fetched = fetch_bert(local or None, offline=offline)
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    name = read_object(plan, "make it with `spacy project run fetch`")["encoder"]
+    if name is None:
+        msg.good("This config needs no encoder.")
+        return
+    if name == "minilm":
+        fetched = fetch_minilm(assets, local or None, offline=offline, note=msg.info)
+    else:
+        fetched = fetch_bert(local or None, offline=offline)
     if fetched.own:
         msg.warn("These weights are your own: no checksum and no revision is known for them.")
     pin = f" at revision {fetched.revision}" if fetched.revision else ""

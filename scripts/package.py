@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from gmb_ner.console import step
 from gmb_ner.deploy.card import SAMPLE_WARNING
 from gmb_ner.deploy.package import package
-from gmb_ner.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@step("package")
 def main(
     model: Annotated[Path, typer.Argument(help="Trained pipeline")],
     output: Annotated[Path, typer.Argument(help="Folder of wheels to write to")],
@@ -31,22 +32,19 @@ def main(
     version: Annotated[str, typer.Option(help="Version of the package")] = "0.1.0",
 ) -> None:
     """Make OUTPUT hold a wheel of MODEL and one of gmb-ner, ready for pip."""
-    try:
-        packaged = package(
-            model,
-            output,
-            manifest=manifest,
-            run=run,
-            scores=scores,
-            fetched=fetched,
-            meta=meta,
-            project=ROOT,
-            name=name,
-            version=version,
-            note=msg.info,
-        )
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    packaged = package(
+        model,
+        output,
+        manifest=manifest,
+        run=run,
+        scores=scores,
+        fetched=fetched,
+        meta=meta,
+        project=ROOT,
+        name=name,
+        version=version,
+        note=msg.info,
+    )
     if packaged.sample:
         msg.warn(SAMPLE_WARNING)
     msg.good(f"{packaged.wheel}", f"with {packaged.library.name}")

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from gmb_ner.errors import InputError
+from gmb_ner.console import step
 from gmb_ner.files import write_json
 from gmb_ner.training.plan import GMB_WORDS, make_plan, words_in
 
 
+@step("plan")
 def main(
     output: Annotated[Path, typer.Argument(help="JSON file for the plan.")],
     config: Annotated[str, typer.Option(help="auto, bert, minilm, cnn or a .cfg file.")] = "auto",
@@ -21,11 +22,8 @@ def main(
     """Choose, say why, and write the choice to OUTPUT."""
     own = Path(csv) if csv else None
     words = words_in(own) if own is not None and own.is_file() else GMB_WORDS
-    try:
-        plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words)
-        write_json(output, plan.lasting())
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words)
+    write_json(output, plan.lasting())
     msg.good(f"Plan: {plan.path}")
     msg.text(f"Why: {plan.reason}.")
     if plan.minutes is not None:

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from gmb_ner.console import step
 from gmb_ner.deploy.prove import prove
-from gmb_ner.errors import InputError
 from gmb_ner.files import write_json
 
 
+@step("prove")
 def main(
     packages: Annotated[Path, typer.Argument(help="Folder of wheels that `package` wrote")],
     model: Annotated[Path, typer.Argument(help="The pipeline that was packaged")],
@@ -22,10 +23,7 @@ def main(
     """Install the package of PACKAGES somewhere clean, and compare it with MODEL."""
     # An old result must not speak for a package that cannot even be installed.
     output.unlink(missing_ok=True)
-    try:
-        proof = prove(packages, model, find_links=find_links or (), note=typer.echo)
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+    proof = prove(packages, model, find_links=find_links or (), note=typer.echo)
     write_json(output, proof)
     for name, complaints in proof["checks"].items():
         if complaints:

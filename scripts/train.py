@@ -7,12 +7,13 @@ import typer
 from wasabi import msg
 
 from gmb_ner.assets.encoders import ENCODERS, fetch_bert, fetch_minilm
-from gmb_ner.errors import InputError
+from gmb_ner.console import step
 from gmb_ner.files import read_object
 from gmb_ner.training.plan import CONFIGS
 from gmb_ner.training.train import train
 
 
+@step("train")
 def main(
     plan: Annotated[Path, typer.Argument(help="What scripts/plan.py wrote.")],
     corpus: Annotated[Path, typer.Argument(help="Folder of the converted corpus.")],
@@ -23,42 +24,39 @@ def main(
     max_steps: Annotated[int, typer.Option(help="End after so many batches; 0: never.")] = 0,
 ) -> None:
     """Train into OUTPUT/model-best and OUTPUT/model-last."""
-    try:
-        planned = read_object(plan, "make it with `spacy project run fetch`")
-        manifest = read_object(corpus / "manifest.json", "make it with `spacy project run convert`")
-        record, path = None, None
-        if planned["encoder"] is not None:
-            # Already fetched: this only looks it up and verifies it.
-            known = ENCODERS[planned["encoder"]]
-            fetch = (
-                fetch_bert(encoder or None)
-                if known.key == "bert"
-                else fetch_minilm(assets, encoder or None)
-            )
-            path = fetch.path.as_posix()
-            record = {
-                "key": known.key,
-                "repo": None if fetch.own else known.repo,
-                "revision": None if fetch.own else known.revision,
-                "licence": None if fetch.own else known.licence,
-                "origin": fetch.origin,
-            }
-        if manifest["sample"]:
-            msg.warn("SAMPLE: training on the small built-in sample, not on the corpus.")
-        run = train(
-            Path(planned["path"]),
-            corpus,
-            output,
-            name=planned["config"],
-            encoder=record,
-            encoder_path=path,
-            gpu_id=planned["gpu_id"],
-            seed=seed,
-            max_steps=max_steps,
-            fit=planned["config"] in CONFIGS,
+    planned = read_object(plan, "make it with `spacy project run fetch`")
+    manifest = read_object(corpus / "manifest.json", "make it with `spacy project run convert`")
+    record, path = None, None
+    if planned["encoder"] is not None:
+        # Already fetched: this only looks it up and verifies it.
+        known = ENCODERS[planned["encoder"]]
+        fetch = (
+            fetch_bert(encoder or None)
+            if known.key == "bert"
+            else fetch_minilm(assets, encoder or None)
         )
-    except InputError as error:
-        msg.fail(str(error), exits=1)
+        path = fetch.path.as_posix()
+        record = {
+            "key": known.key,
+            "repo": None if fetch.own else known.repo,
+            "revision": None if fetch.own else known.revision,
+            "licence": None if fetch.own else known.licence,
+            "origin": fetch.origin,
+        }
+    if manifest["sample"]:
+        msg.warn("SAMPLE: training on the small built-in sample, not on the corpus.")
+    run = train(
+        Path(planned["path"]),
+        corpus,
+        output,
+        name=planned["config"],
+        encoder=record,
+        encoder_path=path,
+        gpu_id=planned["gpu_id"],
+        seed=seed,
+        max_steps=max_steps,
+        fit=planned["config"] in CONFIGS,
+    )
     speed = run["words_per_second"]
     msg.good(
         f"Trained in {run['seconds'] / 60:.1f} min"

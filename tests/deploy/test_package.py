@@ -344,7 +344,7 @@ def test_builds_need_the_package_build(tmp_path, monkeypatch):
 def test_the_command_packages_or_says_why_not(plain_model, run_files, tmp_path):
     files = run_files()
     main = runpy.run_path(str(SCRIPT))["main"]
-    main.__globals__["ROOT"] = files.pop("project")
+    main.__wrapped__.__globals__["ROOT"] = files.pop("project")
     app = typer.Typer()
     app.command()(main)
     options = [item for name, path in files.items() for item in (f"--{name}", str(path))]

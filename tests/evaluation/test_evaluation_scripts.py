@@ -42,8 +42,9 @@ def test_evaluate_writes_and_shows_the_scores(project):
     result = json.loads(Path("metrics/test.json").read_text(encoding="utf-8"))
     assert result["gold_tokens"]["ents_f"] == pytest.approx(2 / 3)
     assert (result["corpus"], result["config"], result["seed"]) == ("gmb", "cnn", 1)
-    last = output.strip().splitlines()[-1]
-    assert "Strict F1 66.67 (95 %: 66.67 to 66.67) on GMB canonical" in last
+    *_, score, time = output.strip().splitlines()
+    assert "Strict F1 66.67 (95 %: 66.67 to 66.67) on GMB canonical" in score
+    assert "evaluate took" in time
     assert "micro avg" in output and "spurious" in output and "SAMPLE" not in output
 
 

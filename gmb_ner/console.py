@@ -1,0 +1,31 @@
+"""How every command speaks to its user."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from wasabi import msg
+
+from .errors import InputError
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Run a command: a mistake of the user's ends it in one sentence, success tells its time.
+
+    name: of the command. Works as a decorator too.
+    """
+    started = time.perf_counter()
+    try:
+        yield
+    except InputError as error:
+        msg.fail(str(error), exits=1)
+    msg.info(f"{name} took {duration(time.perf_counter() - started)}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "12.3 s" below a minute, else "3 min 5 s"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
