@@ -10,9 +10,10 @@ from typing import Any
 from spacy import util
 from spacy.cli.train import train as spacy_train
 from thinc.api import Config
+from wasabi import msg
 
 from ..errors import InputError
-from ..files import write_json
+from ..files import read_object, work_folder, write_json
 from .hardware import gpu_refusal
 from .precision import cpu_bfloat16, cpu_has_bfloat16
 
@@ -84,6 +85,36 @@ def plan_schedule(config: Config, max_steps: int = 0) -> Schedule:
     return Schedule(per_epoch, steps, sum(len(example.predicted) for example in examples))
 
 
+def keep_better(output: Path) -> bool:
+    """Score the last weights on dev, and let them be model-best if they are better.
+
+    spaCy's loop scores at every `eval_frequency` steps only, so that what it learned after the
+    last of them, with the smallest learning rate, would be thrown away.
+
+    output: the folder with model-best and model-last, as spaCy's loop leaves it.
+    Returns whether model-last took the place of model-best.
+    """
+    nlp = util.load_model(output / "model-last")
+    config = nlp.config.interpolate()
+    (dev,) = util.resolve_dot_names(config, [config["training"]["dev_corpus"]])
+    nlp.meta["performance"] = nlp.evaluate(list(dev(nlp)))
+    weights = config["training"]["score_weights"]
+
+    def score(performance: dict[str, Any]) -> float:
+        return sum((performance.get(name) or 0.0) * (weights[name] or 0.0) for name in weights)
+
+    best = read_object(output / "model-best" / "meta.json", "train again")["performance"]
+    last = score(nlp.meta["performance"])
+    msg.info(f"dev score of the last weights {last:.4f}, of the best before {score(best):.4f}")
+    if last <= score(best):
+        return False
+    with work_folder(output / "model-best") as work:
+        nlp.to_disk(work / "model")
+        (output / "model-best").replace(work / "before")
+        (work / "model").replace(output / "model-best")
+    return True
+
+
 def train(
     config_path: Path,
     corpus: Path,
@@ -142,6 +173,7 @@ def train(
     started = time.perf_counter()
     with cpu_bfloat16() if bfloat16 else nullcontext():
         spacy_train(config_path, output, use_gpu=gpu_id, overrides=overrides)
+        keep_better(output)
     seconds = time.perf_counter() - started
     words = schedule.words if schedule else None
     record = {
