@@ -101,7 +101,10 @@ def keep_better(output: Path) -> bool:
     weights = config["training"]["score_weights"]
 
     def score(performance: dict[str, Any]) -> float:
-        return sum((performance.get(name) or 0.0) * (weights[name] or 0.0) for name in weights)
+        # Weights of 0 or null belong to what has no single figure, such as scores by label.
+        return sum(
+            (performance[name] or 0.0) * weight for name, weight in weights.items() if weight
+        )
 
     best = read_object(output / "model-best" / "meta.json", "train again")["performance"]
     last = score(nlp.meta["performance"])
