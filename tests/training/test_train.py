@@ -9,7 +9,7 @@ from spacy.training import Example
 from thinc.api import Config
 
 from gmb_ner.errors import InputError
-from gmb_ner.training.train import Schedule, plan_schedule, train
+from gmb_ner.training.train import Schedule, keep_better, plan_schedule, train
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
@@ -78,6 +78,39 @@ def test_train_records_how(sample_corpus, tmp_path):
         ["art", "eve", "geo", "gpe", "nat", "org", "per", "tim"]
     )
     assert nlp.config["system"]["seed"] == 7
+
+
+def doctor(folder, name, f):
+    """Let a trained pipeline's record say that it scored `f` on dev."""
+    path = folder / name / "meta.json"
+    meta = json.loads(path.read_text(encoding="utf-8"))
+    meta["performance"]["ents_f"] = f
+    path.write_text(json.dumps(meta), encoding="utf-8")
+
+
+def test_last_weights_are_kept_where_they_are_better(sample_corpus, tmp_path, capsys):
+    train(ROOT / "configs" / "cnn.cfg", sample_corpus, tmp_path, name="cnn", max_steps=3)
+    before = (tmp_path / "model-best" / "ner" / "model").read_bytes()
+    # Other weights than the best ones, so that a change of place shows.
+    last = spacy.load(tmp_path / "model-last")
+    layer = last.get_pipe("ner").model.get_ref("lower")
+    layer.set_param("b", layer.get_param("b") + 1)
+    last.to_disk(tmp_path / "model-last")
+
+    doctor(tmp_path, "model-best", 0.99)
+    assert keep_better(tmp_path) is False
+    assert (tmp_path / "model-best" / "ner" / "model").read_bytes() == before
+
+    doctor(tmp_path, "model-best", -0.01)
+    assert keep_better(tmp_path) is True
+    assert (tmp_path / "model-best" / "ner" / "model").read_bytes() != before
+    meta = json.loads((tmp_path / "model-best" / "meta.json").read_text(encoding="utf-8"))
+    assert meta["performance"]["ents_f"] >= 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model-best",
+        "model-last",
+        "run.json",
+    ]
 
 
 def test_own_config_is_taken_as_it_is(sample_corpus, tmp_path):
