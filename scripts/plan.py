@@ -27,7 +27,10 @@ def main(
     msg.good(f"Plan: {plan.path}")
     msg.text(f"Why: {plan.reason}.")
     if plan.minutes is not None:
-        msg.text(f"Training {words:,} words will take about {max(1, round(plan.minutes))} min.")
+        msg.text(
+            f"Training on a corpus of {words:,} words will take about "
+            f"{max(1, round(plan.minutes))} min; scoring and packaging come on top."
+        )
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from wasabi import msg
 from ..errors import InputError
 from ..files import read_object, work_folder, write_json
 from .hardware import gpu_refusal
+from .plan import MIN_STEPS
 from .precision import cpu_bfloat16, cpu_has_bfloat16
 
 RUN = "run.json"
-EVALUATIONS_PER_EPOCH = 2
+EVALUATIONS = 4
 WARMUP_SHARE = 0.1
 
 
@@ -27,11 +28,13 @@ class Schedule:
     """How long a training lasts.
 
     steps_per_epoch: batches in one pass over the training part.
+    epochs: passes, the last of which may be cut short.
     steps: batches in all.
     words_per_epoch: words of the training Docs, context included.
     """
 
     steps_per_epoch: int
+    epochs: int
     steps: int
     words_per_epoch: int
 
@@ -41,14 +44,13 @@ class Schedule:
         return self.words_per_epoch * self.steps / self.steps_per_epoch
 
     def overrides(self, config: Config) -> dict[str, Any]:
-        """Config settings that follow from it: evaluations, and a linear learning rate's length.
+        """Config settings that follow: epochs, evaluations, length of a linear learning rate.
 
         Every evaluation writes the model, so there are few of them.
         """
         chosen: dict[str, Any] = {
-            "training.eval_frequency": max(
-                1, min(self.steps, self.steps_per_epoch) // EVALUATIONS_PER_EPOCH
-            )
+            "training.max_epochs": self.epochs,
+            "training.eval_frequency": max(1, self.steps // EVALUATIONS),
         }
         rate = config["training"]["optimizer"]["learn_rate"]
         if isinstance(rate, dict) and rate["@schedules"].startswith("warmup_linear"):
@@ -80,9 +82,10 @@ def plan_schedule(config: Config, max_steps: int = 0) -> Schedule:
     if not examples:
         raise InputError("The training part holds no Docs: run `spacy project run convert`.")
     per_epoch = sum(1 for _ in resolved["batcher"](examples))
-    epochs = config["training"]["max_epochs"]
+    epochs = max(config["training"]["max_epochs"], math.ceil(MIN_STEPS / per_epoch))
     steps = min(per_epoch * epochs, max_steps) if max_steps else per_epoch * epochs
-    return Schedule(per_epoch, steps, sum(len(example.predicted) for example in examples))
+    words = sum(len(example.predicted) for example in examples)
+    return Schedule(per_epoch, epochs, steps, words)
 
 
 def keep_better(output: Path) -> bool:

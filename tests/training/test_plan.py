@@ -151,7 +151,7 @@ def test_command_writes_only_what_lasts(cpu, tmp_path, monkeypatch):
     output = tmp_path / "plan.json"
     result = CliRunner().invoke(app, [str(output), "--config", "cnn"])
     assert result.exit_code == 0
-    assert "Why: config cnn was asked for" in result.output and "min." in result.output
+    assert "Why: config cnn was asked for" in result.output and "min;" in result.output
     assert json.loads(output.read_text(encoding="utf-8")) == {
         "config": "cnn",
         "path": "configs/cnn.cfg",

@@ -45,23 +45,37 @@ def test_schedule_counts_batches_by_making_them(sample_corpus):
         ROOT / "configs" / "cnn.cfg", {"paths.train": str(sample_corpus / "train.spacy")}
     )
     schedule = plan_schedule(config)
-    assert schedule.steps == schedule.steps_per_epoch * config["training"]["max_epochs"]
     manifest = json.loads((sample_corpus / "manifest.json").read_text(encoding="utf-8"))
     # Half of the Docs are on spaCy's own tokens, of which there are a few more.
     assert schedule.words_per_epoch == pytest.approx(manifest["parts"]["train"]["words"], rel=0.02)
+    assert schedule.steps == schedule.steps_per_epoch * schedule.epochs
     assert plan_schedule(config, max_steps=3).steps == 3
 
 
+def test_a_small_corpus_is_gone_through_more_often(sample_corpus):
+    overrides = {"paths.train": str(sample_corpus / "train.spacy"), "training.max_epochs": 1}
+    config = util.load_config(ROOT / "configs" / "cnn.cfg", overrides)
+    schedule = plan_schedule(config)
+    assert schedule.epochs > 1
+    assert 300 <= schedule.steps < 300 + schedule.steps_per_epoch
+    config["training"]["max_epochs"] = 10_000
+    assert plan_schedule(config).epochs == 10_000
+
+
 def test_schedule_overrides():
+    schedule = Schedule(steps_per_epoch=100, epochs=2, steps=200, words_per_epoch=1000)
+    assert schedule.words == 2000
     linear = Config({"training": {"optimizer": {"learn_rate": {"@schedules": "warmup_linear.v1"}}}})
-    assert Schedule(steps_per_epoch=100, steps=200, words_per_epoch=1).overrides(linear) == {
+    assert schedule.overrides(linear) == {
+        "training.max_epochs": 2,
         "training.eval_frequency": 50,
         "training.optimizer.learn_rate.total_steps": 200,
         "training.optimizer.learn_rate.warmup_steps": 20,
     }
     constant = Config({"training": {"optimizer": {"learn_rate": 0.001}}})
-    assert Schedule(steps_per_epoch=100, steps=7, words_per_epoch=1).overrides(constant) == {
-        "training.eval_frequency": 3
+    assert schedule.overrides(constant) == {
+        "training.max_epochs": 2,
+        "training.eval_frequency": 50,
     }
 
 
