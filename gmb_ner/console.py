@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from wasabi import msg
 
-from .errors import InputError
+from gmb_ner.errors import InputError
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from gmb_ner.errors import InputError
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

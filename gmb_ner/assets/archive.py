@@ -5,9 +5,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ..errors import InputError
-from ..files import atomic_path
-from .download import CHUNK, Checksum
+from gmb_ner.assets.download import CHUNK, Checksum
+from gmb_ner.errors import InputError
+from gmb_ner.files import atomic_path
 
 
 def find_table(archive: Path, wanted: tuple[str, ...] | None, name: str = "") -> str:

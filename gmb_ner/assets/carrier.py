@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .archive import extract_member
-from .download import Checksum, UnreachableError
-from .pins import Carrier
+from gmb_ner.assets.archive import extract_member
+from gmb_ner.assets.download import Checksum, UnreachableError
+from gmb_ner.assets.pins import Carrier
 
 SECONDS = 900  # for some 80 MB
 MAX_MEMBER_BYTES = 200_000_000

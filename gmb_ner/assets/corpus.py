@@ -12,15 +12,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..files import atomic_path, file_digest, work_folder
-from .archive import extract_member, find_table
-from .download import (
-    UnreachableError,
-    copy_verified,
-    download,
-)
-from .pins import (
+from gmb_ner.assets.archive import extract_member, find_table
+from gmb_ner.assets.download import UnreachableError, copy_verified, download
+from gmb_ner.assets.pins import (
     ADDRESSES,
     CSV_NAME,
     KAGGLE,
@@ -31,6 +25,8 @@ from .pins import (
     TERMS,
     ZIP_NAME,
 )
+from gmb_ner.errors import InputError
+from gmb_ner.files import atomic_path, file_digest, work_folder
 
 VARIABLE = "GMB_NER_CORPUS"
 MAX_OWN_BYTES = 4_000_000_000  # of a user's unpacked CSV: enough for any, too little for a bomb

@@ -11,8 +11,8 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from ..errors import InputError
-from ..files import atomic_path, file_digest
+from gmb_ner.errors import InputError
+from gmb_ner.files import atomic_path, file_digest
 
 CHUNK = 1 << 16
 TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two packets

@@ -6,15 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..files import atomic_path, work_folder
-from . import carrier, hub
-from .download import (
-    Checksum,
-    UnreachableError,
-    copy_verified,
-)
-from .pins import BIN, ENCODERS, SAFETENSORS, Encoder
+from gmb_ner.assets import carrier, hub
+from gmb_ner.assets.download import Checksum, UnreachableError, copy_verified
+from gmb_ner.assets.pins import BIN, ENCODERS, SAFETENSORS, Encoder
+from gmb_ner.errors import InputError
+from gmb_ner.files import atomic_path, work_folder
 
 NOTICE = "NOTICE"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from .download import UnreachableError
+from gmb_ner.assets.download import UnreachableError
 
 SECONDS = 4.0  # how long the hub may take to say that it is there
 PROBE = "config.json"  # a small file that every encoder's repository has

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .download import Checksum
+from gmb_ner.assets.download import Checksum
 
 KAGGLE = "abhinavwalia95/entity-annotated-corpus"
 CSV_NAME, ZIP_NAME = "ner_dataset.csv", "ner_dataset.zip"

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 
 from spacy.language import Language
 
-from .spacing import spaces
-from .table import Sentence
-from .tags import spans
+from gmb_ner.corpus.spacing import spaces
+from gmb_ner.corpus.table import Sentence
+from gmb_ner.corpus.tags import spans
 
 
 @dataclass(frozen=True)

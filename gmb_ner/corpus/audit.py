@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from ..errors import InputError
-from .split import normalise
-from .table import BLANK_ROW, EMPTY_WORD, SPACE_AROUND_TAG, Sentence, Table
-from .tags import Repair, TagError, detect_scheme, spans, to_iob2
+from gmb_ner.corpus.split import normalise
+from gmb_ner.corpus.table import BLANK_ROW, EMPTY_WORD, SPACE_AROUND_TAG, Sentence, Table
+from gmb_ner.corpus.tags import Repair, TagError, detect_scheme, spans, to_iob2
+from gmb_ner.errors import InputError
 
 
 @dataclass(frozen=True)

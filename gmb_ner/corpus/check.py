@@ -11,10 +11,10 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
-from ..errors import InputError
-from ..files import read_object
-from .convert import AUDIT, MANIFEST
-from .split import DEV, PARTS, TEST, TRAIN, normalise
+from gmb_ner.corpus.convert import AUDIT, MANIFEST
+from gmb_ner.corpus.split import DEV, PARTS, TEST, TRAIN, normalise
+from gmb_ner.errors import InputError
+from gmb_ner.files import read_object
 
 _LEAKED = "test_sentences_also_in_train_or_dev"
 _REMEDY = "convert again with `spacy project run convert`"

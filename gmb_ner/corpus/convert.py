@@ -10,13 +10,13 @@ from typing import Any
 import spacy
 from tqdm import tqdm
 
-from ..errors import InputError
-from ..files import file_digest, read_object, work_folder, write_json, write_text
-from . import gmb, split
-from .alignment import Alignment, measure_alignment
-from .audit import Tagged, audit, check_share, count_entities, normalise_tags
-from .docs import blocks, part_docs, write_docbin
-from .table import Columns, Sentence, read_table
+from gmb_ner.corpus import gmb, split
+from gmb_ner.corpus.alignment import Alignment, measure_alignment
+from gmb_ner.corpus.audit import Tagged, audit, check_share, count_entities, normalise_tags
+from gmb_ner.corpus.docs import blocks, part_docs, write_docbin
+from gmb_ner.corpus.table import Columns, Sentence, read_table
+from gmb_ner.errors import InputError
+from gmb_ner.files import file_digest, read_object, work_folder, write_json, write_text
 
 MANIFEST, AUDIT, MISALIGNED = "manifest.json", "audit.json", "misaligned.jsonl"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from .spacing import spaces
-from .table import Sentence
+from gmb_ner.corpus.spacing import spaces
+from gmb_ner.corpus.table import Sentence
 
 MISSING = ""
 

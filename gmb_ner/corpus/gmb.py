@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..errors import InputError
+from gmb_ner.errors import InputError
 
 ROWS = 1_048_575
 SENTENCES = 47_959

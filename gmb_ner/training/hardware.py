@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from ..errors import InputError
+from gmb_ner.errors import InputError
 
 
 @dataclass(frozen=True)

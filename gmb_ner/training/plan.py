@@ -7,10 +7,10 @@ from typing import Any
 
 from thinc.api import Config
 
-from ..assets.encoders import ENCODERS, bert_available
-from ..errors import InputError
-from .hardware import Device, choose_device, matmul_flops
-from .precision import cpu_has_bfloat16
+from gmb_ner.assets.encoders import ENCODERS, bert_available
+from gmb_ner.errors import InputError
+from gmb_ner.training.hardware import Device, choose_device, matmul_flops
+from gmb_ner.training.precision import cpu_has_bfloat16
 
 CONFIGS = {"minilm": "configs/minilm.cfg", "bert": "configs/bert.cfg", "cnn": "configs/cnn.cfg"}
 

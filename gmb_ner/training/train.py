@@ -12,11 +12,11 @@ from spacy.cli.train import train as spacy_train
 from thinc.api import Config
 from wasabi import msg
 
-from ..errors import InputError
-from ..files import read_object, work_folder, write_json
-from .hardware import gpu_refusal
-from .plan import MIN_STEPS
-from .precision import cpu_bfloat16, cpu_has_bfloat16
+from gmb_ner.errors import InputError
+from gmb_ner.files import read_object, work_folder, write_json
+from gmb_ner.training.hardware import gpu_refusal
+from gmb_ner.training.plan import MIN_STEPS
+from gmb_ner.training.precision import cpu_bfloat16, cpu_has_bfloat16
 
 RUN = "run.json"
 EVALUATIONS = 4
