@@ -7,6 +7,7 @@ import typer
 from wasabi import msg
 
 from gmb_ner.console import step
+from gmb_ner.errors import InputError
 from gmb_ner.files import write_json
 from gmb_ner.training.plan import GMB_WORDS, make_plan, words_in
 
@@ -21,15 +22,18 @@ def main(
 ) -> None:
     """Choose, say why, and write the choice to OUTPUT."""
     own = Path(csv) if csv else None
-    words = words_in(own) if own is not None and own.is_file() else GMB_WORDS
+    if own is not None and not own.is_file():
+        raise InputError(f"There is no file {own}: correct --vars.csv.")
+    words = words_in(own) if own is not None else GMB_WORDS
     plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words)
     write_json(output, plan.lasting())
     msg.good(f"Plan: {plan.path}")
     msg.text(f"Why: {plan.reason}.")
     if plan.minutes is not None:
         msg.text(
-            f"Training on a corpus of {words:,} words will take about "
-            f"{max(1, round(plan.minutes))} min; scoring and packaging come on top."
+            f"Training on a corpus of about {words:,} words will take about "
+            f"{max(1, round(plan.minutes))} min; scoring and packaging come on top. This counts "
+            "with the speed measured just now: a busy machine looks slower than it is."
         )
 
 

@@ -62,7 +62,7 @@ def _check_labels(table: Table, sentences: Sequence[Sentence]) -> None:
         # detect_scheme says so too, but does not get to look where the scheme is given.
         raise InputError(
             f"{table.name}, row {sentences[0].row}: every tag is O, so there is nothing to learn; "
-            "check the tag column (--column-tag)"
+            "check the tag column (--vars.column_tag)"
         )
     for sentence in sentences:
         if "B-count" in sentence.tags:
@@ -96,7 +96,7 @@ def check_share(tagged: Tagged, allowed: float) -> None:
         raise InputError(
             f"{tagged.table.name}, row {row}: {share:.2%} of the rows need repair, mostly "
             f"'{most}' ({count} rows, first here), and {allowed:.2%} are allowed; correct the "
-            f"file, or allow more with --max-repairs {_round_up(share)}"
+            f"file, or allow more with --vars.max_repairs {_round_up(share)}"
         )
 
 

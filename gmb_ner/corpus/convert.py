@@ -49,12 +49,12 @@ class Options:
             )
         if self.sentences_per_doc < 1:
             raise InputError(
-                f"--sentences-per-doc is {self.sentences_per_doc}; a Doc holds at least one."
+                f"--vars.sentences_per_doc is {self.sentences_per_doc}; a Doc holds at least one."
             )
         if not 0 < self.dev_share < 1:
             raise InputError(f"--dev-share is {self.dev_share}; give a share between 0 and 1.")
         if not 0 <= self.max_repairs <= 1:
-            raise InputError(f"--max-repairs is {self.max_repairs}; give a share from 0 to 1.")
+            raise InputError(f"--vars.max_repairs is {self.max_repairs}; give a share from 0 to 1.")
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def find_layout(file: TextFile, columns: Columns, delimiter: str | None = None) 
         raise InputError(
             f"{file.name}, row {first_row}: only one column with the delimiter "
             f"{_delimiter_name(delimiter)} ({_short(sample[0])}); give the right one with "
-            "--delimiter"
+            "--vars.delimiter"
         )
     where = f"{file.name}, row {first_row}"
     guesses = {role: _recognise(names, role) for role in _SPELLINGS}
@@ -107,8 +107,8 @@ def find_layout(file: TextFile, columns: Columns, delimiter: str | None = None) 
     assert word is not None and tag is not None
     if len({word, tag, sentence}) < 3:
         raise InputError(
-            f"{where}: the sentence, word and tag columns must differ; check --column-sentence, "
-            "--column-word and --column-tag"
+            f"{where}: the sentence, word and tag columns must differ; check "
+            "--vars.column_sentence, --vars.column_word and --vars.column_tag"
         )
     if delimiter in "\t " and not quoted:
         notes.append("double quotes taken as they are: they are not written in the CSV manner")
@@ -148,7 +148,7 @@ def unreadable(error: csv.Error, lines: int) -> str:
     if "field limit" in str(error):
         return (
             f"a field is longer than {csv.field_size_limit():,} characters; check the delimiter "
-            "(--delimiter) and the line ends"
+            "(--vars.delimiter) and the line ends"
         )
     return "text follows a closing double quote; write quotes inside a quoted field twice"
 
@@ -162,7 +162,8 @@ def _named(delimiter: str) -> str:
     delimiter = by_name.get(delimiter.lower(), delimiter)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise InputError(
-            f"--delimiter: '{delimiter}' is not a single character; give one such as ',' or 'tab'"
+            f"--vars.delimiter: '{delimiter}' is not a single character; give one such as ',' or "
+            "'tab'"
         )
     return delimiter
 
@@ -182,7 +183,7 @@ def _detect_delimiter(name: str, sample: list[str]) -> str:
     if not best:
         raise InputError(
             f"{name}, row 1: only one column ({_short(sample[0])}) with comma, semicolon, tab or "
-            "vertical bar as delimiter; give the right one with --delimiter"
+            "vertical bar as delimiter; give the right one with --vars.delimiter"
         )
     return best
 
@@ -239,7 +240,8 @@ def _without_header(where: str, columns: Columns, names: list[str]) -> Columns:
         return Columns(None, "1", "2")
     raise InputError(
         f"{where}: there is no header row (found {_listed(names)}); add one, or give the columns "
-        "by number with --column-word and --column-tag, and --column-sentence if there are ids"
+        "by number with --vars.column_word and --vars.column_tag, and --vars.column_sentence if "
+        "there are ids"
     )
 
 
@@ -251,7 +253,7 @@ def _column(
         if guess is None and role != "sentence":
             raise InputError(
                 f"{where}: no column recognised as the {role}, columns found: {_listed(names)}; "
-                f"name it with --column-{role}"
+                f"name it with --vars.column_{role}"
             )
         index = guess
     else:
@@ -266,12 +268,12 @@ def _column(
         if index is None:
             raise InputError(
                 f"{where}: there is no column '{asked}', columns found: {_listed(names)}; give "
-                f"one of them with --column-{role}"
+                f"one of them with --vars.column_{role}"
             )
     if header and index is not None and names.count(names[index]) > 1:
         raise InputError(
             f"{where}: there are {names.count(names[index])} columns named '{names[index]}'; "
-            f"rename them, or give the column's number with --column-{role}"
+            f"rename them, or give the column's number with --vars.column_{role}"
         )
     return index
 

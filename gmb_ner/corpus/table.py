@@ -229,7 +229,7 @@ class _Reading:
         if not self.sentences:
             raise InputError(
                 f"{self.file.name}: none of the {rows_read:,} rows holds a word in column "
-                f"'{self.layout.columns.word}'; name the right one with --column-word"
+                f"'{self.layout.columns.word}'; name the right one with --vars.column_word"
             )
         ids = self.layout.columns.sentence
         if (
@@ -241,7 +241,7 @@ class _Reading:
             raise self.error(
                 self.sentences[1].row,
                 f"column '{ids}' has a new id on every row, so that every sentence has one word; "
-                "name the column of sentence ids with --column-sentence (this one, if it is "
+                "name the column of sentence ids with --vars.column_sentence (this one, if it is "
                 "right; 'none' if blank rows separate the sentences)",
             )
 
@@ -252,14 +252,14 @@ class _Reading:
             raise self.error(
                 first,
                 f"the first word has no sentence id, while row {row} has '{id_}'; give every "
-                "sentence an id on its first row, or ignore ids with --column-sentence none",
+                "sentence an id on its first row, or ignore ids with --vars.column_sentence none",
             )
         if id_ in self.started:
             raise self.error(
                 row,
                 f"sentence id '{id_}' comes back after it was used in row {self.started[id_]}; "
                 "give each sentence an id of its own and keep its rows together, name another "
-                "column with --column-sentence, or 'none' to go by blank rows",
+                "column with --vars.column_sentence, or 'none' to go by blank rows",
             )
         self._close()
         self.id = id_
@@ -280,8 +280,8 @@ class _Reading:
             raise self.error(
                 at[0],
                 f"sentence '{id_}' has {len(words):,} words, more than {MAX_SENTENCE_WORDS:,}; "
-                "name the column of sentence ids with --column-sentence, or separate sentences by "
-                "blank rows",
+                "name the column of sentence ids with --vars.column_sentence, or separate "
+                "sentences by blank rows",
             )
         if words == ("-DOCSTART-",):
             self.dropped.append(Dropped(at[0], DOCUMENT_BORDER, self.id))
@@ -318,5 +318,5 @@ class _Reading:
         return self.error(
             border,
             f"blank row inside sentence '{self.id}', which goes on in row {row}; delete it, give "
-            "the words after it an id of their own, or ignore ids with --column-sentence none",
+            "the words after it an id of their own, or ignore ids with --vars.column_sentence none",
         )

@@ -78,7 +78,9 @@ def detect_scheme(sentences_tags: Iterable[Sequence[str]]) -> str:
     tags = [tag for tag, _ in counts.most_common() if tag not in ("O", "o")]
     if not tags:
         raise TagError(
-            "O", "every tag is O, so there is nothing to learn; check the tag column (--column-tag)"
+            "O",
+            "every tag is O, so there is nothing to learn; check the tag column "
+            "(--vars.column_tag)",
         )
     prefixed = {tag for tag in tags if _split(tag)[0]}
     if len(prefixed) < len(tags):

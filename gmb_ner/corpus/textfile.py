@@ -156,7 +156,7 @@ def _detect(name: str, data: bytes) -> tuple[str, tuple[str, ...]]:
             continue
         note = (
             f"read as {encoding}: byte 0x{data[first]:02x} in row {row} is not UTF-8 "
-            "(--encoding chooses another)"
+            "(--vars.encoding chooses another)"
         )
         return encoding, (note,)
     raise AssertionError("latin-1 decodes any bytes")
@@ -171,7 +171,7 @@ def _refuse_damaged_utf8(name: str, data: bytes, first: int) -> None:
         raise InputError(
             f"{name}, row {_row_of_byte(data, first)}: byte {first + 1:,} of the file "
             f"(0x{data[first]:02x}) is not UTF-8, while {sound:,} other characters are; correct "
-            "it, or name the file's encoding with --encoding"
+            "it, or name the file's encoding with --vars.encoding"
         )
 
 
@@ -189,19 +189,19 @@ def _check(name: str, data: bytes, encoding: str) -> None:
         text = data.decode(encoding)
     except LookupError as error:
         raise InputError(
-            f"{name}: '{encoding}' is no text encoding known to Python; give --encoding a name "
-            "such as utf-8, cp1252, latin-1 or utf-16"
+            f"{name}: '{encoding}' is no text encoding known to Python; give --vars.encoding a "
+            "name such as utf-8, cp1252, latin-1 or utf-16"
         ) from error
     except UnicodeDecodeError as error:
         row = _row_of_byte(data, error.start, encoding)
         raise InputError(
             f"{name}, row {row}: byte {error.start + 1:,} of the file cannot be read as "
-            f"{encoding}; correct it, or name the file's true encoding with --encoding"
+            f"{encoding}; correct it, or name the file's true encoding with --vars.encoding"
         ) from error
     except UnicodeError as error:
         raise InputError(
             f"{name}: the file cannot be read as {encoding} ({error}); name its encoding with "
-            "--encoding"
+            "--vars.encoding"
         ) from error
     position = text.find("\0")
     if position >= 0:
@@ -209,7 +209,7 @@ def _check(name: str, data: bytes, encoding: str) -> None:
         at = len(text[:position].encode(encoding)) + 1
         raise InputError(
             f"{name}, row {row}: NUL character at byte {at:,} of the file; remove it, or name the "
-            "file's encoding with --encoding if it is not plain text"
+            "file's encoding with --vars.encoding if it is not plain text"
         )
     if not text.strip():
         raise InputError(f"{name}: the file is empty; give a CSV or TSV of tagged words")

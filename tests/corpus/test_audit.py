@@ -145,7 +145,9 @@ def test_every_scheme_becomes_iob2(read, scheme, tags, given_):
     assert count_entities(tagged.sentences) == {"per": 1, "geo": 1}
 
 
-ONLY_O = "row 2: every tag is O, so there is nothing to learn; check the tag column (--column-tag)"
+ONLY_O = (
+    "row 2: every tag is O, so there is nothing to learn; check the tag column (--vars.column_tag)"
+)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_too_many_repairs_name_file_first_row_and_remedy(read, tmp_path):
     assert str(error.value) == (
         f"{tmp_path / 'words.csv'}, row 98: 5.00% of the rows need repair, mostly "
         "'lower-case prefix' (4 rows, first here), and 1.00% are allowed; correct the file, or "
-        "allow more with --max-repairs 0.06"
+        "allow more with --vars.max_repairs 0.06"
     )
 
 

@@ -175,11 +175,11 @@ def test_what_calls_itself_the_corpus_is_held_to_its_counts(fetched, kaggle, tmp
     ("options", "message"),
     [
         ({"protocol": "random"}, "There is no protocol random; give one of canonical, contiguous."),
-        ({"sentences_per_doc": 0}, "--sentences-per-doc is 0; a Doc holds at least one."),
+        ({"sentences_per_doc": 0}, "--vars.sentences_per_doc is 0; a Doc holds at least one."),
         ({"dev_share": 0.0}, "--dev-share is 0.0; give a share between 0 and 1."),
         ({"dev_share": 1.0}, "--dev-share is 1.0; give a share between 0 and 1."),
-        ({"max_repairs": 1.5}, "--max-repairs is 1.5; give a share from 0 to 1."),
-        ({"max_repairs": float("nan")}, "--max-repairs is nan; give a share from 0 to 1."),
+        ({"max_repairs": 1.5}, "--vars.max_repairs is 1.5; give a share from 0 to 1."),
+        ({"max_repairs": float("nan")}, "--vars.max_repairs is nan; give a share from 0 to 1."),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(tmp_path, options, message):

@@ -32,13 +32,13 @@ BAD = {
         "Sentence #,Word,POS\nSentence: 1,Ada,NNP\n",
         [],
         "words.csv, row 1: no column recognised as the tag, columns found: 'Sentence #', 'Word', "
-        "'POS'; name it with --column-tag",
+        "'POS'; name it with --vars.column_tag",
     ),
     "column that is not there": (
         KAGGLE,
         ["--column-tag", "NER"],
         "words.csv, row 1: there is no column 'NER', columns found: 'Sentence #', 'Word', 'POS', "
-        "'Tag'; give one of them with --column-tag",
+        "'Tag'; give one of them with --vars.column_tag",
     ),
     "binary file": (
         bytes(range(256)) * 20,
@@ -49,13 +49,13 @@ BAD = {
         KAGGLE,
         ["--delimiter", ";"],
         "words.csv, row 1: only one column with the delimiter semicolon (Sentence "
-        "#,Word,POS,Tag); give the right one with --delimiter",
+        "#,Word,POS,Tag); give the right one with --vars.delimiter",
     ),
     "NUL bytes": (
         KAGGLE.replace("sails", "sa\0ils"),
         [],
         "words.csv, row 3: NUL character at byte 54 of the file; remove it, or name the file's "
-        "encoding with --encoding if it is not plain text",
+        "encoding with --vars.encoding if it is not plain text",
     ),
     "unclosed quote": (
         KAGGLE.replace(",sails", ',"sails'),
@@ -67,13 +67,13 @@ BAD = {
         KAGGLE.replace("B-per", "O").replace("B-geo", "O"),
         [],
         "words.csv, row 2: every tag is O, so there is nothing to learn; check the tag column "
-        "(--column-tag)",
+        "(--vars.column_tag)",
     ),
     "only O tags, scheme given": (
         KAGGLE.replace("B-per", "O").replace("B-geo", "O"),
         ["--scheme", "bioes"],
         "words.csv, row 2: every tag is O, so there is nothing to learn; check the tag column "
-        "(--column-tag)",
+        "(--vars.column_tag)",
     ),
     "unknown tag prefix": (
         KAGGLE.replace("B-geo", "Q-geo"),
@@ -90,27 +90,27 @@ BAD = {
         "id,word,tag\n1, ,B-per\n1,\u00a0,O\n",
         [],
         "words.csv: none of the 2 rows holds a word in column 'word'; name the right one with "
-        "--column-word",
+        "--vars.column_word",
     ),
     "white space for some words": (
         stray_white_space,
         [],
         "words.csv, row 82: 5.88% of the rows need repair, mostly 'word is empty or white space' "
         "(5 rows, first here), and 1.00% are allowed; correct the file, or allow more with "
-        "--max-repairs 0.06",
+        "--vars.max_repairs 0.06",
     ),
     "a 100,000-word sentence": (
         long_sentence,
         [],
         "words.csv, row 2: sentence '1' has 100,000 words, more than 2,000; name the column of "
-        "sentence ids with --column-sentence, or separate sentences by blank rows",
+        "sentence ids with --vars.column_sentence, or separate sentences by blank rows",
     ),
     "duplicate ids far apart": (
         far_apart,
         [],
         "words.csv, row 10002: sentence id '7' comes back after it was used in row 14; give each "
         "sentence an id of its own and keep its rows together, name another column with "
-        "--column-sentence, or 'none' to go by blank rows",
+        "--vars.column_sentence, or 'none' to go by blank rows",
     ),
     "too few sentences": (
         KAGGLE,
@@ -180,6 +180,6 @@ def test_the_remedy_for_too_many_repairs_works(fetched, kaggle, command, tmp_pat
     command_line = ("convert.py", "words.csv", "record.json", "corpus")
     code, output = command(*command_line)
     assert code == 1
-    assert squeezed(output).endswith("--max-repairs0.03")
+    assert squeezed(output).endswith("--vars.max_repairs0.03")
     assert command(*command_line, "--max-repairs", "0.03")[0] == 0
     assert sorted(path.name for path in Path("corpus").iterdir())[-1] == "train.spacy"

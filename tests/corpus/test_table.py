@@ -214,7 +214,7 @@ def test_latin_1_where_cp1252_has_no_character(write: Write) -> None:
     table = read_table(write(b"word,tag\ncaf\xe9,O\n\x81x,O\n"))
     assert (table.encoding, words(table)) == ("latin-1", [("café", "\x81x")])
     assert table.notes == (
-        "read as latin-1: byte 0xe9 in row 2 is not UTF-8 (--encoding chooses another)",
+        "read as latin-1: byte 0xe9 in row 2 is not UTF-8 (--vars.encoding chooses another)",
     )
 
 
@@ -390,16 +390,16 @@ def test_a_header_only(write: Write, content: str) -> None:
     [
         ("id,wort,Tag",
          "no column recognised as the word, columns found: 'id', 'wort', 'Tag'; "
-         "name it with --column-word"),
+         "name it with --vars.column_word"),
         ("id,Word,marke",
          "no column recognised as the tag, columns found: 'id', 'Word', 'marke'; "
-         "name it with --column-tag"),
+         "name it with --vars.column_tag"),
         ("a,b,c",
          "no column recognised as the word, columns found: 'a', 'b', 'c'; "
-         "name it with --column-word"),
+         "name it with --vars.column_word"),
         ("Word,Word,Tag",
          "there are 2 columns named 'Word'; "
-         "rename them, or give the column's number with --column-word"),
+         "rename them, or give the column's number with --vars.column_word"),
     ],
 )  # fmt: skip
 def test_missing_columns(write: Write, header: str, message: str) -> None:
@@ -411,16 +411,16 @@ def test_missing_columns(write: Write, header: str, message: str) -> None:
     [
         (Columns(word="wort"),
          "there is no column 'wort', columns found: 'Sentence #', 'Word', 'POS', 'Tag'; "
-         "give one of them with --column-word"),
+         "give one of them with --vars.column_word"),
         (Columns(tag="5"),
          "there is no column '5', columns found: 'Sentence #', 'Word', 'POS', 'Tag'; "
-         "give one of them with --column-tag"),
+         "give one of them with --vars.column_tag"),
         (Columns(sentence="satz"),
          "there is no column 'satz', columns found: 'Sentence #', 'Word', 'POS', 'Tag'; "
-         "give one of them with --column-sentence"),
+         "give one of them with --vars.column_sentence"),
         (Columns(word="Tag"),
          "the sentence, word and tag columns must differ; "
-         "check --column-sentence, --column-word and --column-tag"),
+         "check --vars.column_sentence, --vars.column_word and --vars.column_tag"),
     ],
 )  # fmt: skip
 def test_columns_that_do_not_exist(write: Write, columns: Columns, message: str) -> None:
@@ -430,8 +430,8 @@ def test_columns_that_do_not_exist(write: Write, columns: Columns, message: str)
 def test_no_header_and_too_many_columns_to_guess(write: Write) -> None:
     assert refusal(write("Sentence: 1,Ada,NNP,B-per\n,sails,VBZ,O\n")) == (
         "words.csv, row 1: there is no header row (found 'Sentence: 1', 'Ada', 'NNP', 'B-per'); "
-        "add one, or give the columns by number with --column-word and --column-tag, and "
-        "--column-sentence if there are ids"
+        "add one, or give the columns by number with --vars.column_word and --vars.column_tag, and "
+        "--vars.column_sentence if there are ids"
     )
 
 
@@ -458,7 +458,7 @@ def test_a_workbook_named_csv(tmp_path: Path) -> None:
 def test_nul_bytes(write: Write) -> None:
     message = (
         "words.csv, row 3: NUL character at byte 22 of the file; remove it, or name the file's "
-        "encoding with --encoding if it is not plain text"
+        "encoding with --vars.encoding if it is not plain text"
     )
     path = write(b"word,tag\nAda,B-per\nOs\0lo,O\n")
     assert refusal(path) == message
@@ -470,16 +470,16 @@ def test_nul_bytes(write: Write) -> None:
     [
         (b"word,tag\nAda,O\ncaf\xe9,O\n", "utf-8",
          ", row 3: byte 19 of the file cannot be read as utf-8; "
-         "correct it, or name the file's true encoding with --encoding"),
+         "correct it, or name the file's true encoding with --vars.encoding"),
         ("word,tag\nAda,O\n".encode("utf-16") + b"x", None,
          ", row 3: byte 33 of the file cannot be read as utf-16; "
-         "correct it, or name the file's true encoding with --encoding"),
+         "correct it, or name the file's true encoding with --vars.encoding"),
         (b"word,tag\nAda,O\n", "klingon",
          ": 'klingon' is no text encoding known to Python; "
-         "give --encoding a name such as utf-8, cp1252, latin-1 or utf-16"),
+         "give --vars.encoding a name such as utf-8, cp1252, latin-1 or utf-16"),
         (b"word,tag\nAda,O\n", "hex",
          ": 'hex' is no text encoding known to Python; "
-         "give --encoding a name such as utf-8, cp1252, latin-1 or utf-16"),
+         "give --vars.encoding a name such as utf-8, cp1252, latin-1 or utf-16"),
     ],
 )  # fmt: skip
 def test_bytes_that_cannot_be_decoded(
@@ -493,7 +493,8 @@ def test_one_broken_byte_in_a_utf_8_file(write: Write) -> None:
     broken = content.encode() + b"Chlo\xf3,O\n"
     assert refusal(write(broken)) == (
         f"words.csv, row 13: byte {len(content.encode()) + 5} of the file (0xf3) is not UTF-8, "
-        "while 14 other characters are; correct it, or name the file's encoding with --encoding"
+        "while 14 other characters are; correct it, or name the file's encoding with "
+        "--vars.encoding"
     )
 
 
@@ -502,10 +503,10 @@ def test_one_broken_byte_in_a_utf_8_file(write: Write) -> None:
     [
         ("Word~Tag\nAda~B-per\n", None,
          "only one column (Word~Tag) with comma, semicolon, tab or vertical bar as delimiter; "
-         "give the right one with --delimiter"),
+         "give the right one with --vars.delimiter"),
         (KAGGLE, ";",
          "only one column with the delimiter semicolon (Sentence #,Word,POS,Tag); "
-         "give the right one with --delimiter"),
+         "give the right one with --vars.delimiter"),
     ],
 )  # fmt: skip
 def test_a_wrong_delimiter(write: Write, content: str, delimiter: str | None, message: str) -> None:
@@ -516,7 +517,7 @@ def test_a_delimiter_of_several_characters(write: Write) -> None:
     with pytest.raises(InputError) as error:
         read_table(write(KAGGLE), delimiter="::")
     assert str(error.value) == (
-        "--delimiter: '::' is not a single character; give one such as ',' or 'tab'"
+        "--vars.delimiter: '::' is not a single character; give one such as ',' or 'tab'"
     )
 
 
@@ -559,7 +560,7 @@ def test_text_behind_a_closing_quote(write: Write) -> None:
 def test_an_enormous_field(write: Write) -> None:
     assert refusal(write(KAGGLE.replace("sails", "x" * 200_000))) == (
         "words.csv, row 3: a field is longer than 131,072 characters; "
-        "check the delimiter (--delimiter) and the line ends"
+        "check the delimiter (--vars.delimiter) and the line ends"
     )
 
 
@@ -572,7 +573,7 @@ def test_a_word_without_a_tag(write: Write) -> None:
 def test_white_space_for_every_word(write: Write) -> None:
     assert refusal(write("Word,Tag\n ,O\n\u00a0,B-geo\n,\n")) == (
         "words.csv: none of the 3 rows holds a word in column 'Word'; "
-        "name the right one with --column-word"
+        "name the right one with --vars.column_word"
     )
 
 
@@ -582,7 +583,7 @@ def test_white_space_for_every_word(write: Write) -> None:
 def test_a_sentence_of_100_000_words(write: Write, header: str, row: str, id_: str) -> None:
     assert refusal(write(f"{header}\n" + f"{row}\n" * 100_000)) == (
         f"words.csv, row 2: sentence '{id_}' has 100,000 words, more than 2,000; name the column "
-        "of sentence ids with --column-sentence, or separate sentences by blank rows"
+        "of sentence ids with --vars.column_sentence, or separate sentences by blank rows"
     )
 
 
@@ -602,14 +603,14 @@ def test_a_sentence_id_that_comes_back(write: Write, content: str) -> None:
     assert refusal(write(content)) == (
         "words.csv, row 5: sentence id '7' comes back after it was used in row 2; give each "
         "sentence an id of its own and keep its rows together, name another column with "
-        "--column-sentence, or 'none' to go by blank rows"
+        "--vars.column_sentence, or 'none' to go by blank rows"
     )
 
 
 def test_a_first_sentence_without_an_id(write: Write) -> None:
     assert refusal(write("id,word,tag\n,Ada,O\n,Bo,O\n8,So,O\n")) == (
         "words.csv, row 2: the first word has no sentence id, while row 4 has '8'; give every "
-        "sentence an id on its first row, or ignore ids with --column-sentence none"
+        "sentence an id on its first row, or ignore ids with --vars.column_sentence none"
     )
 
 
@@ -617,7 +618,7 @@ def test_a_first_sentence_without_an_id(write: Write) -> None:
 def test_a_blank_row_inside_a_sentence(write: Write, id_: str) -> None:
     assert refusal(write(f"id,word,tag\n7,Ada,O\n,,\n{id_},Bo,O\n")) == (
         "words.csv, row 3: blank row inside sentence '7', which goes on in row 4; delete it, give "
-        "the words after it an id of their own, or ignore ids with --column-sentence none"
+        "the words after it an id of their own, or ignore ids with --vars.column_sentence none"
     )
 
 
@@ -625,8 +626,8 @@ def test_row_numbers_taken_for_sentence_ids(write: Write) -> None:
     path = write("id,word,tag\n" + "".join(f"{number},a,O\n" for number in range(30)))
     assert refusal(path) == (
         "words.csv, row 3: column 'id' has a new id on every row, so that every sentence has one "
-        "word; name the column of sentence ids with --column-sentence (this one, if it is right; "
-        "'none' if blank rows separate the sentences)"
+        "word; name the column of sentence ids with --vars.column_sentence (this one, if it is "
+        "right; 'none' if blank rows separate the sentences)"
     )
     assert len(read_table(path, Columns(sentence="id")).sentences) == 30
 

@@ -201,7 +201,7 @@ def test_detection(scheme: str, file: list[str]) -> None:
     ("file", "tag", "message"),
     [
         (["O O", "O"], "O",
-         "every tag is O, so there is nothing to learn; check the tag column (--column-tag)"),
+         "every tag is O, so there is nothing to learn; check the tag column (--vars.column_tag)"),
         (["B-geo O X-geo"], "X-geo",
          "tag 'X-geo' has an unknown prefix or no label; "
          "write O, or B-, I-, E-, S-, L- or U- and a label"),

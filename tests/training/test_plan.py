@@ -159,5 +159,7 @@ def test_command_writes_only_what_lasts(cpu, tmp_path, monkeypatch):
         "gpu_id": -1,
     }
     output.unlink()
+    result = CliRunner().invoke(app, [str(output), "--csv", str(tmp_path / "typo.csv")])
+    assert result.exit_code == 1 and not output.exists()
     result = CliRunner().invoke(app, [str(output), "--config", "elmo"])
     assert result.exit_code == 1 and not output.exists()
