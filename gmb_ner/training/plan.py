@@ -25,8 +25,9 @@ _DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
 _EPOCHS = {"minilm": 2, "bert": 5, "cnn": 8}
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
-# Fitted to a run of configs/minilm.cfg on two cores: the share of the matrix products' speed that
-# an update reaches, and what everything beside the encoder takes.
+# Set by hand: the share of the matrix products' speed that an update reaches, and what everything
+# beside the encoder takes. Held against one training of configs/minilm.cfg on two cores (30 min
+# told, 29 taken); nobody has held them against a GPU or configs/cnn.cfg.
 _EFFICIENCY = 0.25
 _OTHER_WORDS_PER_SECOND = 6_000
 

@@ -23,8 +23,9 @@ def create_doc_reader(
         is tokenised from `doc.text` as at run time; the others keep the corpus' own tokens. A
         model that has seen both scores alike on both. In [0, 1].
     annotated_only (bool): one Example for each run of annotated sentences, without the sentences
-        whose annotation is missing. spaCy's `ner` needs that for training: where annotation is
-        missing its oracle opens an entity and, at no cost, carries it on into what follows.
+        whose annotation is missing. Meant for training spaCy's `ner`, whose cost functions
+        (spacy/pipeline/_parser_internals/ner.pyx) make every action free where annotation is
+        missing, so that an entity opened there may run on into annotated words.
     limit (int): at most so many Docs of the file, 0 for all.
     """
     if not 0 <= raw_share <= 1:

@@ -79,13 +79,15 @@ def test_schedule_overrides():
     }
 
 
-def test_train_records_how(sample_corpus, tmp_path):
+def test_train_records_how(sample_corpus, tmp_path, capsys):
     record = train(
         ROOT / "configs" / "cnn.cfg", sample_corpus, tmp_path, name="cnn", seed=7, max_steps=4
     )
     assert record == json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (record["config"], record["seed"], record["steps"]) == ("cnn", 7, 4)
     assert record["seconds"] > 0 and record["words_per_second"] > 0
+    # The last weights are weighed too, whatever the number of steps.
+    assert "dev score of the last weights" in " ".join(capsys.readouterr().out.split())
     nlp = spacy.load(tmp_path / "model-best")
     assert nlp.pipe_names == ["tok2vec", "ner"]
     assert sorted(nlp.get_pipe("ner").labels) == sorted(
