@@ -15,7 +15,13 @@ from gmb_ner.evaluation.files import (
     read_manifest,
     read_run,
 )
-from gmb_ner.evaluation.report import confusion_text, error_kinds_text, headline, summary
+from gmb_ner.evaluation.report import (
+    calibration_text,
+    confusion_text,
+    error_kinds_text,
+    headline,
+    summary,
+)
 from gmb_ner.files import write_json
 
 msg = Printer(line_max=100)
@@ -55,6 +61,9 @@ def main(
     msg.divider("Confusion: gold label by predicted label, same or overlapping boundaries")
     print(confusion_text(result["confusion"]), end="\n\n")
     print(error_kinds_text(result["error_kinds"]), end="\n\n")
+    if result["calibration"]:
+        msg.divider("Confidences: calibration, gold tokens")
+        print(calibration_text(result["calibration"]), end="\n\n")
     print(summary(result), end="\n\n")
     write_json(output, result)
     msg.info(f"Scores written to {output}")

@@ -9,6 +9,7 @@ from spacy.training import Example
 from tqdm import tqdm
 
 from gmb_ner.errors import InputError
+from gmb_ner.evaluation.calibration import calibration
 from gmb_ner.evaluation.errors import confusion_table, error_kinds
 from gmb_ner.evaluation.intervals import bootstrap_interval
 from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
@@ -57,6 +58,8 @@ def evaluate(
         words_per_second: gold tokens of the documents by the time they take from raw text;
         confusion (gold label -> predicted label -> count) and error_kinds, on gold tokens: see
             `gmb_ner.evaluation.errors`;
+        calibration: what the confidences of the entities are worth, on gold tokens: see
+            `gmb_ner.evaluation.calibration`; None for pipelines that give none;
         classification_report: seqeval's, as text.
     Raises InputError if nothing is annotated or the label map is refused.
     """
@@ -99,6 +102,7 @@ def evaluate(
         "words_per_second": sum(len(doc) for doc in references) / stopwatch.seconds,
         "confusion": confusion_table(scored).to_dict(orient="index"),
         "error_kinds": error_kinds(scored),
+        "calibration": calibration(scored),
         "classification_report": classification_report(scored),
     }
 

@@ -1,4 +1,4 @@
-"""The evaluation as text: seqeval's report, the confusion table, the headline."""
+"""The evaluation as text: seqeval's report, confusions, calibration, the headline."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -55,6 +55,42 @@ def error_kinds_text(kinds: dict[str, int]) -> str:
     return f"correct {kinds['correct']:,}; errors {errors:,}" + "".join(f", {s}" for s in shares)
 
 
+def calibration_text(calibration: dict[str, Any]) -> str:
+    """The calibration: its figures, the entities above each threshold, the filled bins.
+
+    calibration: as `gmb_ner.evaluation.calibration.calibration` returns it.
+    """
+    entities = calibration["entities"]
+    thresholds = pd.DataFrame(
+        {
+            "confidence": f">= {row['threshold']:.2f}",
+            "precision": points(row["precision"]),
+            "recall": points(row["recall"]),
+            "F": points(row["f"]),
+            "kept": f"{row['kept'] / entities:.1%}",
+        }
+        for row in calibration["thresholds"]
+    )
+    bins = pd.DataFrame(
+        {
+            "confidence": f"{row['lower']:.3f} to {row['upper']:.3f}",
+            "entities": f"{row['count']:,}",
+            "mean": points(row["mean_confidence"]),
+            "precision": points(row["precision"]),
+        }
+        for row in calibration["reliability"]
+        if row["count"]
+    )
+    return "\n\n".join(
+        (
+            f"ECE {calibration['ece']:.4f}, Brier {calibration['brier']:.4f}, mean confidence "
+            f"{points(calibration['mean_confidence'])} over {entities:,} entities",
+            thresholds.to_string(index=False),
+            bins.to_string(index=False),
+        )
+    )
+
+
 def headline(result: dict[str, Any]) -> str:
     """One line with the strict micro F1 on gold tokens, its interval and what it was measured on.
 
@@ -74,6 +110,7 @@ def summary(result: dict[str, Any]) -> str:
     result: as `gmb_ner.evaluation.evaluate.evaluate` returns it.
     """
     counts, tokens, text = result["counts"], result["gold_tokens"], result["raw_text"]
+    calibration = result["calibration"]
     return "\n".join(
         (
             ", ".join(f"{number:,} {what}" for what, number in counts.items()),
@@ -83,6 +120,7 @@ def summary(result: dict[str, Any]) -> str:
             f"F {points(text['ents_f'])}, macro F {points(text['macro_f'])}; "
             f"{result['words_per_second']:,.0f} words/s",
             f"by token, without O (not comparable): F {points(result['token_f_without_o'])}",
+            *([_confidence_line(calibration)] if calibration else []),
         )
     )
 
@@ -90,6 +128,14 @@ def summary(result: dict[str, Any]) -> str:
 def points(fraction: float | None) -> str:
     """A score as points out of 100, or "n/a" where it is not defined."""
     return "n/a" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _confidence_line(calibration: dict[str, Any]) -> str:
+    at = next(row for row in calibration["thresholds"] if row["threshold"] == 0.9)
+    return (
+        f"confidence: ECE {calibration['ece']:.3f}, Brier {calibration['brier']:.3f}; "
+        f"at 0.9 precision {points(at['precision'])}, recall {points(at['recall'])}"
+    )
 
 
 def _tags(spans: Sequence[EntitySpan], length: int) -> list[str]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
+from gmb_ner.pipeline.scorer import CONFIDENCES
+
 EntitySpan = tuple[int, int, str]
 """Start token, end token (exclusive), label."""
 
@@ -22,12 +24,15 @@ class ScoredDoc:
     sentences: start and end (exclusive) of the sentences with annotation, in order.
     gold, predicted: entities in order, without overlaps; predictions that touch a token without
         annotation are left out, as spaCy does.
+    confidences: (predicted,) the pipeline's probability (0..1) of each prediction; None where it
+        gives none.
     """
 
     annotated: NDArray[np.bool_]
     sentences: list[tuple[int, int]]
     gold: list[EntitySpan]
     predicted: list[EntitySpan]
+    confidences: NDArray[np.float64] | None
 
 
 def scored_doc(reference: Doc, predicted: Doc) -> ScoredDoc:
@@ -40,11 +45,14 @@ def scored_doc(reference: Doc, predicted: Doc) -> ScoredDoc:
             f"reference and prediction have {len(reference)} and {len(predicted)} tokens"
         )
     annotated = np.array([token.ent_iob != 0 for token in reference], dtype=bool)
+    spans, confidences = entity_spans(predicted), entity_confidences(predicted)
+    scored = np.array([annotated[start:end].all() for start, end, _ in spans], dtype=bool)
     return ScoredDoc(
         annotated=annotated,
         sentences=[span for span in sentence_bounds(reference) if annotated[slice(*span)].any()],
         gold=entity_spans(reference),
-        predicted=[span for span in entity_spans(predicted) if annotated[span[0] : span[1]].all()],
+        predicted=[span for span, counts in zip(spans, scored, strict=True) if counts],
+        confidences=None if confidences is None else confidences[scored],
     )
 
 
@@ -56,6 +64,20 @@ def is_scored(reference: Doc) -> bool:
 def entity_spans(doc: Doc) -> list[EntitySpan]:
     """The entities of a Doc, in order."""
     return [(ent.start, ent.end, ent.label_) for ent in doc.ents]
+
+
+def entity_confidences(doc: Doc) -> NDArray[np.float64] | None:
+    """The confidences (entities,) of a Doc's entities, in order; None where they are not known.
+
+    They are known if the group `CONFIDENCES` holds exactly the entities: one that holds something
+    else, as where another component adds entities, does not tell the confidence of all.
+    """
+    group = doc.spans.get(CONFIDENCES)
+    if group is None or "scores" not in group.attrs:
+        return None
+    if [(span.start, span.end, span.label_) for span in group] != entity_spans(doc):
+        return None
+    return np.asarray(group.attrs["scores"], dtype=np.float64)
 
 
 def sentence_bounds(doc: Doc) -> list[tuple[int, int]]:

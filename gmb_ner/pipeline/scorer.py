@@ -4,14 +4,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import spacy
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 
 from gmb_ner.pipeline.labels import LabelMap, resolve_label_map
 
 EntityScorer = Callable[..., dict[str, Any]]
+
+CONFIDENCES = "ner"
+"""Key in `doc.spans` of the predicted entities with their confidences.
+
+As spaCy's spancat does it: the group holds the spans of `doc.ents` in order, and its
+`attrs["scores"]` one float in 0..1 a span, the probability that exactly this span with this label
+is right. Pipelines without confidences have no such group.
+"""
 
 
 @spacy.registry.scorers("gmb_ner.entity_scorer.v1")
@@ -91,15 +100,33 @@ def relabel(
 def copy_entities(doc: Doc, changes: Mapping[str, str | None] | None = None) -> Doc:
     """A new Doc with the words, spaces and entities of `doc`, and nothing else.
 
+    Confidences (`CONFIDENCES`) count as part of the entities, where the pipeline gave them.
     Unlike `Doc.copy` it leaves tensors and transformer output behind, so that copies can be
     kept while the originals are released.
 
-    changes: label -> label, or None to leave its spans out (their tokens become O).
+    changes: label -> label, or None to leave its spans out (their tokens become O), along with
+        their confidences; renamed spans keep theirs.
     """
     changes = changes or {}
     copy = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
-    targets = ((ent, changes.get(ent.label_, ent.label_)) for ent in doc.ents)
-    ents = [Span(copy, ent.start, ent.end, label=label) for ent, label in targets if label]
+
+    def transfer(span: Span) -> Span | None:
+        label = changes.get(span.label_, span.label_)
+        return Span(copy, span.start, span.end, label=label) if label else None
+
     missing = [copy[token.i : token.i + 1] for token in doc if token.ent_iob == 0]
+    ents = [ent for ent in map(transfer, doc.ents) if ent is not None]
     copy.set_ents(ents, missing=missing, default="outside")
+    # The group's own spans, not `ents`: a later component may have changed doc.ents, and the
+    # scores belong to the spans they were given for.
+    group = doc.spans.get(CONFIDENCES)
+    if group is not None and "scores" in group.attrs:
+        scored = zip(map(transfer, group), group.attrs["scores"], strict=True)
+        kept = [(span, float(score)) for span, score in scored if span is not None]
+        copy.spans[CONFIDENCES] = SpanGroup(
+            copy,
+            name=CONFIDENCES,
+            spans=[span for span, _ in kept],
+            attrs={"scores": np.array([score for _, score in kept], dtype=np.float64)},
+        )
     return copy

@@ -1,13 +1,24 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 
 from gmb_ner.evaluation.scored import ScoredDoc, scored_doc
 
 Sentence = tuple[str, list[tuple[str, str]] | None]
+
+
+@Language.component("confident")
+def confident(doc: Doc) -> Doc:
+    """Give the entities confidences: 0.5 for organizations, 0.96 for others."""
+    scores = [0.5 if ent.label_ == "org" else 0.96 for ent in doc.ents]
+    doc.spans["ner"] = SpanGroup(
+        doc, name="ner", spans=doc.ents, attrs={"scores": np.array(scores)}
+    )
+    return doc
 
 
 @pytest.fixture

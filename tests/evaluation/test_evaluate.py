@@ -7,6 +7,7 @@ from gmb_ner.errors import InputError
 from gmb_ner.evaluation.evaluate import evaluate
 from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
 from gmb_ner.evaluation.report import (
+    calibration_text,
     confusion_text,
     error_kinds_text,
     headline,
@@ -66,6 +67,7 @@ def test_end_to_end(ruler, docs):
         "seed": 7,
     }
     assert "note" not in result
+    assert result["calibration"] is None
     assert json.loads(json.dumps(result)) == result
 
 
@@ -83,7 +85,50 @@ def test_reports(ruler, docs):
     assert line.startswith("Strict F1 54.55 (95 %: ")
     assert line.endswith(" on GMB canonical") and "\n" not in line
     assert "6 entities" in summary(result)
+    assert "confidence" not in summary(result)
     assert points(None) == "n/a"
+
+
+def test_confidences_are_calibrated(ruler, docs):
+    ruler.add_pipe("confident")
+    result = evaluate(ruler, docs)
+    figures = result["calibration"]
+    # The two organizations (0.5) are wrong, the three others (0.96) right; six are gold.
+    assert figures["entities"] == 5
+    assert figures["mean_confidence"] == pytest.approx((2 * 0.5 + 3 * 0.96) / 5)
+    assert figures["ece"] == pytest.approx((2 * 0.5 + 3 * 0.04) / 5)
+    assert figures["brier"] == pytest.approx((2 * 0.25 + 3 * 0.0016) / 5)
+    everything, *_, at_90, _, at_99 = figures["thresholds"]
+    tokens = result["gold_tokens"]
+    assert everything["precision"] == pytest.approx(tokens["ents_p"])
+    assert everything["recall"] == pytest.approx(tokens["ents_r"])
+    assert everything["f"] == pytest.approx(tokens["ents_f"])
+    assert (at_90["kept"], at_90["precision"], at_90["recall"]) == (3, 1.0, 0.5)
+    assert at_99["kept"] == 0
+    assert json.loads(json.dumps(result)) == result
+    without_org = evaluate(ruler, docs, label_map={"org": None, "per": "person"})
+    assert without_org["calibration"]["ece"] == pytest.approx(0.04)
+
+
+def test_calibration_as_text(ruler, docs):
+    ruler.add_pipe("confident")
+    result = evaluate(ruler, docs)
+    figures, thresholds, bins = calibration_text(result["calibration"]).split("\n\n")
+    assert figures == "ECE 0.2240, Brier 0.1010, mean confidence 77.60 over 5 entities"
+    thresholds = [line.split() for line in thresholds.splitlines()]
+    assert thresholds[0] == ["confidence", "precision", "recall", "F", "kept"]
+    assert thresholds[1] == [">=", "0.00", "60.00", "50.00", "54.55", "100.0%"]
+    assert thresholds[-3] == [">=", "0.90", "100.00", "50.00", "66.67", "60.0%"]
+    assert thresholds[-1] == [">=", "0.99", "n/a", "0.00", "0.00", "0.0%"]
+    # Bins without entities are not shown.
+    assert [line.split() for line in bins.splitlines()] == [
+        ["confidence", "entities", "mean", "precision"],
+        ["0.467", "to", "0.533", "2", "50.00", "0.00"],
+        ["0.933", "to", "1.000", "3", "96.00", "100.00"],
+    ]
+    assert summary(result).splitlines()[-1] == (
+        "confidence: ECE 0.224, Brier 0.101; at 0.9 precision 100.00, recall 50.00"
+    )
 
 
 def test_the_sample_is_never_mistaken_for_the_corpus(ruler, docs):

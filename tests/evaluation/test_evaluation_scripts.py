@@ -46,6 +46,19 @@ def test_evaluate_writes_and_shows_the_scores(project):
     assert "Strict F1 66.67 (95 %: 66.67 to 66.67) on GMB canonical" in score
     assert "evaluate took" in time
     assert "micro avg" in output and "spurious" in output and "SAMPLE" not in output
+    assert result["calibration"] is None and "calibration" not in output
+
+
+def test_evaluate_shows_the_calibration_of_confidences(project, ruler):
+    ruler.add_pipe("confident")
+    ruler.to_disk("confident")
+    code, output = invoke("evaluate.py", "confident", "test.spacy", "test.json")
+    assert code == 0
+    result = json.loads(Path("test.json").read_text(encoding="utf-8"))
+    assert result["calibration"]["ece"] == pytest.approx(0.04)
+    _, shown = output.split("Confidences: calibration, gold tokens")
+    assert "ECE 0.0400" in shown
+    assert "confidence: ECE 0.040, Brier 0.002; at 0.9 precision 100.00, recall 50.00" in shown
 
 
 def test_evaluate_says_sample_on_the_sample(project):

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.v1 import precision_recall_fscore_support as seqeval_scores
 from seqeval.scheme import IOB2
 from sklearn.metrics import f1_score as token_f1
-from spacy.tokens import Doc
+from spacy.tokens import Doc, SpanGroup
 from spacy.vocab import Vocab
 
 from gmb_ner.evaluation.errors import confusion_table, error_kinds
@@ -96,6 +97,41 @@ def test_token_f_merges_b_and_i_and_ignores_o(tagged):
     doc = tagged([("B-x", "B-x"), ("I-x", "B-x"), ("O", "O"), ("B-y", "B-x"), ("O", "B-y")])
     assert token_f_without_o([doc]) == pytest.approx(2 * 2 / (3 + 4))
     assert token_f_without_o([]) == 0.0
+
+
+def with_confidences(tags, scores):
+    doc = Doc(VOCAB, ["w"] * len(tags), ents=tags)
+    doc.spans["ner"] = SpanGroup(
+        doc, name="ner", spans=doc.ents, attrs={"scores": np.array(scores, dtype="f4")}
+    )
+    return doc
+
+
+def test_confidences_stay_with_the_predictions_that_count():
+    gold = Doc(VOCAB, ["w"] * 5, ents=["B-x", "", "O", "B-y", "I-y"])
+    predicted = with_confidences(["B-x", "B-x", "B-z", "B-y", "I-y"], [0.5, 1.0, 0.25, 0.75])
+    scored = scored_doc(gold, predicted)
+    assert scored.predicted == [(0, 1, "x"), (2, 3, "z"), (3, 5, "y")]
+    assert scored.confidences.tolist() == [0.5, 0.25, 0.75]
+    assert scored.confidences.dtype == np.float64
+
+
+def test_a_document_without_predictions_has_no_confidences_rather_than_unknown_ones():
+    gold = Doc(VOCAB, ["w"], ents=["B-x"])
+    assert scored_doc(gold, with_confidences(["O"], [])).confidences.shape == (0,)
+    assert scored_doc(gold, Doc(VOCAB, ["w"], ents=["O"])).confidences is None
+
+
+def test_confidences_are_unknown_where_the_group_does_not_hold_exactly_the_entities():
+    gold = Doc(VOCAB, ["w", "w"], ents=["B-x", "O"])
+    more = with_confidences(["B-x", "O"], [0.5])
+    more.set_ents([more.char_span(2, 3, label="x")], default="unmodified")
+    other = with_confidences(["B-x", "O"], [0.5])
+    other.ents = [other.char_span(0, 1, label="y")]
+    unscored = with_confidences(["B-x", "O"], [0.5])
+    del unscored.spans["ner"].attrs["scores"]
+    for predicted in (more, other, unscored):
+        assert scored_doc(gold, predicted).confidences is None
 
 
 def test_documents_that_run_out_are_refused(reference, ruler):

@@ -1,6 +1,7 @@
 import io
 from importlib.metadata import entry_points
 
+import numpy as np
 import pytest
 import spacy
 from hypothesis import given, settings
@@ -10,14 +11,20 @@ from seqeval.scheme import IOB2
 from spacy.cli.evaluate import handle_scores_per_type
 from spacy.cli.package import generate_readme
 from spacy.scorer import Scorer, get_ner_prf
-from spacy.tokens import Doc
+from spacy.tokens import Doc, SpanGroup
 from spacy.training import Example
 from spacy.training.loggers import console_logger
 from spacy.vocab import Vocab
 from thinc.api import Config
 
 from gmb_ner.errors import InputError
-from gmb_ner.pipeline.scorer import make_entity_scorer, relabel, score_entities
+from gmb_ner.pipeline.scorer import (
+    CONFIDENCES,
+    copy_entities,
+    make_entity_scorer,
+    relabel,
+    score_entities,
+)
 
 VOCAB = Vocab()
 TAGS = st.sampled_from(["O", "O", *(f"{prefix}-{x}" for prefix in "BI" for x in "xyz")])
@@ -189,6 +196,59 @@ def test_unchanged_examples_are_passed_through_and_originals_kept():
     assert [ent.label_ for ent in second.reference.ents] == ["PERSON"]
     assert [token.ent_iob for token in second.reference] == [3, 0]
     assert [ent.label_ for ent in changed.reference.ents] == ["per"]
+
+
+def with_confidences(doc: Doc, scores: list[float]) -> Doc:
+    doc.spans[CONFIDENCES] = SpanGroup(
+        doc, name=CONFIDENCES, spans=doc.ents, attrs={"scores": np.array(scores, dtype="f4")}
+    )
+    return doc
+
+
+def confidences(doc: Doc) -> list[tuple[int, int, str, float]]:
+    group = doc.spans[CONFIDENCES]
+    scores = group.attrs["scores"].tolist()
+    return [(e.start, e.end, e.label_, s) for e, s in zip(group, scores, strict=True)]
+
+
+def test_copies_keep_words_spaces_entities_and_missing_annotation():
+    doc = Doc(VOCAB, ["a", "b", "c"], [False, True, False], ents=["B-x", "I-x", ""])
+    copy = copy_entities(doc)
+    assert copy.text == "ab c"
+    assert [(ent.text, ent.label_) for ent in copy.ents] == [("ab", "x")]
+    assert [token.ent_iob for token in copy] == [3, 1, 0]
+    assert CONFIDENCES not in copy.spans
+
+
+def test_copies_keep_confidences():
+    doc = with_confidences(make_doc(["B-x", "I-x", "O", "B-y"]), [0.5, 0.25])
+    copy = copy_entities(doc)
+    assert confidences(copy) == [(0, 2, "x", 0.5), (3, 4, "y", 0.25)]
+    assert all(span.doc is copy for span in copy.spans[CONFIDENCES])
+    assert confidences(copy_entities(with_confidences(make_doc(["O"]), []))) == []
+
+
+def test_renamed_entities_keep_their_confidence_and_left_out_ones_lose_it():
+    doc = with_confidences(make_doc(["B-x", "B-y", "B-z"]), [0.5, 0.25, 1.0])
+    copy = copy_entities(doc, {"x": None, "y": "P"})
+    assert confidences(copy) == [(1, 2, "P", 0.25), (2, 3, "z", 1.0)]
+    assert confidences(copy_entities(doc, dict.fromkeys("xyz"))) == []
+    (relabelled,) = relabel([Example(doc, make_doc(["O", "O", "O"]))], {"z": None})
+    assert confidences(relabelled.predicted) == [(0, 1, "x", 0.5), (1, 2, "y", 0.25)]
+
+
+def test_entities_of_other_components_do_not_shift_confidences():
+    doc = with_confidences(make_doc(["O", "B-y"]), [0.25])
+    doc.set_ents([doc.char_span(0, 2, label="x")], default="unmodified")
+    copy = copy_entities(doc)
+    assert [ent.label_ for ent in copy.ents] == ["x", "y"]
+    assert confidences(copy) == [(1, 2, "y", 0.25)]
+
+
+def test_span_groups_without_scores_are_no_confidences():
+    doc = make_doc(["B-x"])
+    doc.spans[CONFIDENCES] = list(doc.ents)
+    assert CONFIDENCES not in copy_entities(doc).spans
 
 
 CONFIG = """
