@@ -1,0 +1,111 @@
+"""A transformer for spacy-transformers' `transformer` component that reads words as words.
+
+Stands where `spacy-transformers.TransformerModel.v3` does, for the same listeners. Importing this
+module does not import torch; making the model does.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import spacy
+from spacy.tokens import Doc
+from thinc.api import Model, chain
+from thinc.types import Floats2d, Ragged
+
+if TYPE_CHECKING:
+    from spacy_transformers.layers.transformer_model import TransformerModel
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@spacy.registry.architectures("gmb_ner.TransformerModel.v1")
+def create_transformer_model(
+    name: str,
+    window: int = 256,
+    context: int = 48,
+    case_embeddings: bool = False,
+    precision: str = "auto",
+    max_batch_pieces: int = 4096,
+    learn_rate_factor: float = 1.0,
+    tokenizer_config: dict[str, Any] = {},  # noqa: B006 (read only; thinc needs the default)
+    transformer_config: dict[str, Any] = {},  # noqa: B006
+) -> "TransformerModel":
+    """Create the model: List[Doc] -> FullTransformerBatch, exactly aligned to the Docs' words.
+
+    name (str): of a checkpoint on the hub, or its path. Encoders that take `inputs_embeds` and
+        give `last_hidden_state` will do: BERT, MiniLM, RoBERTa, DeBERTa, ELECTRA, ...
+    window (int): pieces that are read at once, both special ones included.
+    context (int): pieces kept on either side of the words whose vectors a window of a longer Doc
+        gives; see `gmb_ner.pipeline.wordpieces.split_windows`.
+    case_embeddings (bool): add a learned embedding of how each word is written (see
+        `wordpieces.CASES`) to its pieces' input embeddings, zero at the start. For checkpoints
+        that lower-case their input.
+    precision (str): "bfloat16" or "float32" arithmetic; "auto" takes bfloat16 where the CPU or
+        GPU has it. Weights and output are float32 in any case.
+    max_batch_pieces (int): windows of similar length are read together, up to so many pieces with
+        padding. Less needs less memory.
+    learn_rate_factor (float): of the optimizer's learning rate, for the encoder.
+    tokenizer_config, transformer_config (dict): passed to the tokenizer and the checkpoint's
+        config, as in spacy-transformers.
+
+    In training the encoder's parameters take torch's fused AdamW step with the settings of the
+    config's optimizer, and gradients are clipped by their common norm.
+    Raises ValueError for settings that do not fit each other.
+    """
+    # Only now, as it brings torch.
+    from gmb_ner.pipeline.torch_encoder import make_transformer
+
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}.")
+    if not 0 <= 2 * context < window - 2:
+        raise ValueError(
+            f"A window of {window} pieces has no room for {context} of context on both sides."
+        )
+    return make_transformer(
+        name,
+        window=window,
+        context=context,
+        case_embeddings=case_embeddings,
+        precision=precision,
+        max_batch_pieces=max_batch_pieces,
+        learn_rate_factor=learn_rate_factor,
+        tokenizer_config=dict(tokenizer_config),
+        transformer_config=dict(transformer_config),
+    )
+
+
+@spacy.registry.architectures("gmb_ner.Tok2VecTransformer.v1")
+def create_tok2vec_transformer(
+    name: str,
+    pooling: Model[Ragged, Floats2d],
+    grad_factor: float = 1.0,
+    window: int = 256,
+    context: int = 48,
+    case_embeddings: bool = False,
+    precision: str = "auto",
+    max_batch_pieces: int = 4096,
+    learn_rate_factor: float = 1.0,
+    tokenizer_config: dict[str, Any] = {},  # noqa: B006
+    transformer_config: dict[str, Any] = {},  # noqa: B006
+) -> Model[list[Doc], list[Floats2d]]:
+    """Create the transformer as a layer of one component, which shares it with no other.
+
+    pooling (Model[Ragged, Floats2d]), grad_factor (float): as of spacy-transformers' listener.
+    The others: see `create_transformer_model`. `nlp.replace_listeners` puts this in a config.
+    Gives one (words, width) float32 array for each Doc. Raises ValueError as that does.
+    """
+    # Only now, as it brings torch.
+    from spacy_transformers.layers import split_trf_batch, trfs2arrays
+
+    transformer = create_transformer_model(
+        name,
+        window=window,
+        context=context,
+        case_embeddings=case_embeddings,
+        precision=precision,
+        max_batch_pieces=max_batch_pieces,
+        learn_rate_factor=learn_rate_factor,
+        tokenizer_config=tokenizer_config,
+        transformer_config=transformer_config,
+    )
+    # A chain of a chain, as a replaced listener leaves it: weights are loaded by structure.
+    return chain(chain(transformer, split_trf_batch()), trfs2arrays(pooling, grad_factor))

@@ -1,0 +1,249 @@
+"""Words of Docs as windows of word pieces, with exact alignment; shared by every encoder.
+
+No torch: what comes out are NumPy arrays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+
+Ints = NDArray[np.int64]
+EncodeWords = Callable[[list[str]], list[list[int]]]
+
+CASES = (
+    "special",
+    "other",
+    "digits",
+    "mixed digits",
+    "lower",
+    "initial",
+    "Title",
+    "UPPER",
+    "miXed",
+)
+_CASE_IDS = {name: i for i, name in enumerate(CASES)}
+SPECIAL = _CASE_IDS["special"]
+
+MAX_CACHED_WORDS = 100_000
+
+
+def case_class(word: str) -> int:
+    """The index in `CASES` of how a word is written: what a lower-casing tokenizer forgets.
+
+    Only letters decide between lower, Title, UPPER and miXed, so that "U.S." is UPPER and "al-Din"
+    is miXed; "initial" is a single capital, as in "J."; "special" is kept for pieces of no word.
+    """
+    letters = [char for char in word if char.isalpha()]
+    if any(char.isdigit() for char in word):
+        name = "mixed digits" if letters else "digits"
+    elif not letters:
+        name = "other"
+    elif not any(char.isupper() for char in letters):
+        name = "lower"
+    elif not any(char.islower() for char in letters):
+        name = "initial" if len(letters) == 1 else "UPPER"
+    elif letters[0].isupper() and not any(char.isupper() for char in letters[1:]):
+        name = "Title"
+    else:
+        name = "miXed"
+    return _CASE_IDS[name]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a Doc that an encoder reads at once.
+
+    start, end: its words (end exclusive), context included.
+    core_start, core_end: the words whose vectors are taken from it; over the windows of a Doc
+        they follow each other without gap or overlap.
+    """
+
+    start: int
+    end: int
+    core_start: int
+    core_end: int
+
+
+def split_windows(
+    pieces: Ints, sentence_starts: NDArray[np.bool_], size: int, context: int
+) -> list[Window]:
+    """Cut a Doc into windows of at most `size` pieces, each word in the middle of one.
+
+    pieces: (words,) number of pieces of each word, each at most `size`.
+    sentence_starts: (words,) whether a sentence is known to begin there.
+    size: pieces of a window, special ones not counted.
+    context: pieces kept on either side of a core, as far as the Doc reaches. Where a core does not
+        fill its share, or stands at the Doc's border, its window takes more.
+
+    A Doc that fits is one window. In others a core takes the words that fit between two contexts
+    (at least one), up to the last sentence border among them if there is one, and its window is
+    filled with the words around. So a side has less than `context` pieces only where the Doc
+    ends, where its next word has too many, or beside a single word longer than a core's share.
+    Raises ValueError if two contexts leave no room.
+    """
+    if not 0 <= 2 * context < size:
+        raise ValueError(f"Windows of {size} pieces have no room for {context} on both sides.")
+    n = len(pieces)
+    # Pieces before each word.
+    offsets = np.concatenate(([0], np.cumsum(pieces)))
+    if offsets[n] <= size:
+        return [Window(0, n, 0, n)] if n else []
+    borders = np.flatnonzero(sentence_starts)
+    windows: list[Window] = []
+    start = 0
+    while start < n:
+        # A word longer than a core has one of its own.
+        end = max(_words_within(offsets, start, size - 2 * context), start + 1)
+        if end < n:
+            ahead = borders[(borders > start) & (borders <= end)]
+            end = int(ahead[-1]) if len(ahead) else end
+        windows.append(_with_context(offsets, start, end, size))
+        start = end
+    return windows
+
+
+def _words_within(offsets: Ints, start: int, budget: int) -> int:
+    """The end of the longest stretch of words from `start` that has at most `budget` pieces."""
+    return int(np.searchsorted(offsets, offsets[start] + budget, side="right")) - 1
+
+
+def _with_context(offsets: Ints, start: int, end: int, size: int) -> Window:
+    """Fill a window around a core: half of the room on each side, more where one side is short."""
+    room = size - int(offsets[end] - offsets[start])
+    before, after = int(offsets[start]), int(offsets[-1] - offsets[end])
+    left = min(before, max(room // 2, room - after))
+    first = int(np.searchsorted(offsets, offsets[start] - left, side="left"))
+    # What the left side could not use, as words have several pieces, goes to the right.
+    last = _words_within(offsets, end, room - int(offsets[start] - offsets[first]))
+    return Window(first, last, start, end)
+
+
+@dataclass(frozen=True)
+class PieceBatch:
+    """Windows of several Docs, padded to the longest.
+
+    input_ids, case_ids: (windows, pieces) int64; case_ids index `CASES`.
+    lengths: (windows,) pieces of each, special ones included; beyond them is padding.
+    windows: of each Doc, in order; none for an empty Doc.
+    align_lengths: (words of all Docs,) how many pieces a word has.
+    align: (sum of align_lengths,) their positions in a flattened (windows * pieces,) array.
+    """
+
+    input_ids: Ints
+    case_ids: Ints
+    lengths: Ints
+    windows: list[list[Window]]
+    align_lengths: Ints
+    align: Ints
+
+    @property
+    def attention_mask(self) -> NDArray[np.bool_]:
+        """(windows, pieces), False on padding."""
+        return np.arange(self.input_ids.shape[1]) < self.lengths[:, None]
+
+
+class WordPieces:
+    """Turns Docs into windows of pieces; every word is tokenised by itself, once.
+
+    encode_words: the ids of the pieces of each of some words, without special ones.
+    start_id, end_id, pad_id: of the special pieces around a window and behind it.
+    size: pieces of a window, both special ones included.
+    context: see `split_windows`.
+
+    White space has no pieces of its own: such tokens take the window's first, special one. So do
+    words that a tokenizer has no piece for.
+    """
+
+    def __init__(
+        self,
+        encode_words: EncodeWords,
+        *,
+        start_id: int,
+        end_id: int,
+        pad_id: int,
+        size: int,
+        context: int,
+    ) -> None:
+        self.encode_words = encode_words
+        self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
+        self.size, self.context = size, context
+        self._cache: dict[str, tuple[list[int], int]] = {}
+
+    def __call__(self, docs: Sequence[Doc]) -> PieceBatch:
+        words = [[token.text for token in doc] for doc in docs]
+        self._encode({word for doc_words in words for word in doc_words})
+        windows: list[list[Window]] = []
+        rows: list[tuple[list[int], list[int]]] = []
+        # For each word of all Docs: its window, its first piece there, how many it has.
+        row_of: list[int] = []
+        first: list[int] = []
+        count: list[int] = []
+        for doc, doc_words in zip(docs, words, strict=True):
+            encoded = [self._cache[word] for word in doc_words]
+            lengths = np.array([len(pieces) for pieces, _ in encoded], dtype=np.int64)
+            starts = _sentence_starts(doc)
+            windows.append(split_windows(lengths, starts, self.size - 2, self.context))
+            for window in windows[-1]:
+                ids, cases = [self.start_id], [SPECIAL]
+                for i in range(window.start, window.end):
+                    pieces, case = encoded[i]
+                    if window.core_start <= i < window.core_end:
+                        row_of.append(len(rows))
+                        first.append(len(ids) if pieces else 0)
+                        count.append(len(pieces) or 1)
+                    ids += pieces
+                    cases += [case] * len(pieces)
+                ids.append(self.end_id)
+                cases.append(SPECIAL)
+                rows.append((ids, cases))
+        width = max((len(ids) for ids, _ in rows), default=0)
+        input_ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
+        case_ids = np.full((len(rows), width), SPECIAL, dtype=np.int64)
+        for row, (ids, cases) in enumerate(rows):
+            input_ids[row, : len(ids)] = ids
+            case_ids[row, : len(ids)] = cases
+        counts = np.array(count, dtype=np.int64)
+        begins = np.array(row_of, dtype=np.int64) * width + np.array(first, dtype=np.int64)
+        # Positions of all pieces: each word's first one, counted on from there.
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return PieceBatch(
+            input_ids=input_ids,
+            case_ids=case_ids,
+            lengths=np.array([len(ids) for ids, _ in rows], dtype=np.int64),
+            windows=windows,
+            align_lengths=counts,
+            align=np.repeat(begins, counts) + within,
+        )
+
+    def _encode(self, words: Iterable[str]) -> None:
+        if len(self._cache) > MAX_CACHED_WORDS:
+            self._cache.clear()
+        new = [word for word in words if word not in self._cache]
+        solid = [word for word in new if word and not word.isspace()]
+        encoded = dict(zip(solid, self.encode_words(solid), strict=True)) if solid else {}
+        for word in new:
+            # A word of more pieces than a window holds is read as far as it goes.
+            self._cache[word] = (encoded.get(word, [])[: self.size - 2], case_class(word))
+
+
+def bucket(lengths: Ints, max_pieces: int) -> Iterator[Ints]:
+    """Group windows of similar length into batches of at most `max_pieces`, padding included.
+
+    lengths: (windows,). Yields index arrays, longest windows first, so that memory that does not
+    suffice shows at once; a window longer than `max_pieces` is a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        fit = max(max_pieces // max(int(lengths[order[start]]), 1), 1)
+        yield order[start : start + fit]
+        start += fit
+
+
+def _sentence_starts(doc: Doc) -> NDArray[np.bool_]:
+    # Attribute values are 1 (start), -1 (none) and 0 (not known).
+    starts: NDArray[np.bool_] = doc.to_array("SENT_START").astype(np.int64) == 1
+    return starts
