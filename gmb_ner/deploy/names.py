@@ -11,7 +11,13 @@ from packaging.version import InvalidVersion, Version
 from gmb_ner.errors import InputError
 
 LANG = "en"
-SIZES = {"bert": "trf", "minilm": "sm", "cnn": "cnn"}
+SIZES = {
+    "bert": "trf",
+    "minilm": "sm",
+    "bert-stock": "trf_stock",
+    "minilm-stock": "sm_stock",
+    "cnn": "cnn",
+}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -22,7 +28,7 @@ def package_name(name: str, config: str, corpus: str, sample: bool) -> str:
         the corpus' own name for a user's file. So a package is called after the Groningen Meaning
         Bank if it was trained on it, or if somebody says so on purpose (for a cleaned copy of it,
         say): a name is what people go by, long after the card is out of sight.
-    config: "bert", "minilm", "cnn", or the path of another config, whose stem is the size then.
+    config: a key of `SIZES`, or the path of another config, whose stem is the size then.
     sample: puts _sample at the end, whatever the name.
 
     Raises InputError if the name cannot be that of a package.

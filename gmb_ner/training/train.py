@@ -14,11 +14,13 @@ from wasabi import msg
 
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object, work_folder, write_json
+from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.training.hardware import gpu_refusal
 from gmb_ner.training.plan import MIN_STEPS
 from gmb_ner.training.precision import cpu_bfloat16, cpu_has_bfloat16
 
 RUN = "run.json"
+STOCK = "spacy-transformers.TransformerModel.v3"
 EVALUATIONS = 4
 WARMUP_SHARE = 0.1
 
@@ -121,6 +123,31 @@ def keep_better(output: Path) -> bool:
     return True
 
 
+def calibrate(model: Path) -> None:
+    """Fit the confidences of a trained pipeline's recognizer to dev, where it has any.
+
+    model: the folder of the pipeline, which is changed in place.
+    """
+    nlp = util.load_model(model)
+    recognizers = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, LinearNER)]
+    if not recognizers:
+        return
+    config = nlp.config.interpolate()
+    (dev,) = util.resolve_dot_names(config, [config["training"]["dev_corpus"]])
+    for recognizer in recognizers:
+        examples = list(dev(nlp))
+        # What stands before it in the pipeline leaves on the Docs what it reads.
+        with nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(recognizer.name)]):
+            for _ in nlp.pipe(example.predicted for example in examples):
+                pass
+        temperature = recognizer.calibrate(examples)
+        msg.info(f"confidences fitted to dev: temperature {temperature:.3f}")
+    with work_folder(model) as work:
+        nlp.to_disk(work / "model")
+        model.replace(work / "before")
+        (work / "model").replace(model)
+
+
 def train(
     config_path: Path,
     corpus: Path,
@@ -165,7 +192,8 @@ def train(
             overrides["paths.encoder"] = encoder_path
         if gpu_id < 0:
             # A gradient scaler has no meaning there; see `precision` for what is done instead.
-            overrides["components.transformer.model.mixed_precision"] = False
+            if "mixed_precision" in config["components"]["transformer"]["model"]:
+                overrides["components.transformer.model.mixed_precision"] = False
             overrides["system.gpu_allocator"] = None
     if max_steps:
         overrides["training.max_steps"] = max_steps
@@ -175,11 +203,15 @@ def train(
         overrides.update(schedule.overrides(config))
 
     (output / RUN).unlink(missing_ok=True)
-    bfloat16 = gpu_id < 0 and cpu_has_bfloat16() and "transformer" in config["components"]
+    encoded = "transformer" in config["components"]
+    bfloat16 = gpu_id < 0 and cpu_has_bfloat16() and encoded
+    # Our own encoder chooses its precision by itself.
+    outside = bfloat16 and config["components"]["transformer"]["model"]["@architectures"] == STOCK
     started = time.perf_counter()
-    with cpu_bfloat16() if bfloat16 else nullcontext():
+    with cpu_bfloat16() if outside else nullcontext():
         spacy_train(config_path, output, use_gpu=gpu_id, overrides=overrides)
         keep_better(output)
+        calibrate(output / "model-best")
     seconds = time.perf_counter() - started
     words = schedule.words if schedule else None
     record = {

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from gmb_ner.errors import InputError
 from gmb_ner.training import hardware, plan
 from gmb_ner.training.hardware import Device, choose_device
-from gmb_ner.training.plan import estimate_minutes, make_plan, words_in
+from gmb_ner.training.plan import encoder_of, estimate_minutes, make_plan, words_in
 
 
 def there(local):
@@ -106,7 +106,9 @@ def test_gpu_id_must_be_a_number_or_auto(gpu_id):
 
 
 def test_unknown_config_is_refused(cpu, tmp_path):
-    with pytest.raises(InputError, match="There is no config elmo: give auto, minilm, bert, cnn"):
+    with pytest.raises(
+        InputError, match="There is no config elmo: give auto, minilm, bert, minilm-stock"
+    ):
         make_plan("elmo", "-1")
 
 
@@ -163,3 +165,11 @@ def test_command_writes_only_what_lasts(cpu, tmp_path, monkeypatch):
     assert result.exit_code == 1 and not output.exists()
     result = CliRunner().invoke(app, [str(output), "--config", "elmo"])
     assert result.exit_code == 1 and not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "encoder"),
+    [("minilm", "minilm"), ("minilm-stock", "minilm"), ("bert-stock", "bert"), ("cnn", None)],
+)
+def test_encoder_of_a_config(config, encoder):
+    assert encoder_of(config) == encoder

@@ -129,6 +129,24 @@ def test_last_weights_are_kept_where_they_are_better(sample_corpus, tmp_path, ca
     ]
 
 
+def test_confidences_are_fitted_to_dev(sample_corpus, tmp_path, capsys):
+    config = util.load_config(ROOT / "configs" / "cnn.cfg")
+    config["components"]["ner"] = {
+        "factory": "linear_ner",
+        "model": {"@architectures": "gmb_ner.LexicalTagger.v1", "min_count": 1},
+    }
+    config["components"].pop("tok2vec")
+    config["nlp"]["pipeline"] = ["ner"]
+    config.to_disk(tmp_path / "lexical.cfg")
+    train(tmp_path / "lexical.cfg", sample_corpus, tmp_path / "out", name="lexical", max_steps=9)
+    nlp = spacy.load(tmp_path / "out" / "model-best")
+    temperature = nlp.get_pipe("ner").temperature
+    assert temperature != 1
+    assert f"temperature {temperature:.3f}" in " ".join(capsys.readouterr().out.split())
+    # The score on dev is still the one that the pipeline was chosen by.
+    assert nlp.meta["performance"]["ents_f"] > 0
+
+
 def test_own_config_is_taken_as_it_is(sample_corpus, tmp_path):
     config = util.load_config(ROOT / "configs" / "cnn.cfg")
     config["training"]["eval_frequency"] = 2

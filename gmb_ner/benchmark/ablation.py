@@ -1,0 +1,182 @@
+"""What each lead is worth: the same small training with one thing changed, scored side by side."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.util import load_config
+from spacy.vocab import Vocab
+
+from gmb_ner.benchmark.variants import VARIANTS, Variant
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.files import load_docs
+from gmb_ner.evaluation.intervals import paired_bootstrap
+from gmb_ner.evaluation.predict import predict_gold_tokens
+from gmb_ner.evaluation.scored import ScoredDoc, scored_doc
+from gmb_ner.evaluation.scores import f_score, sentence_counts
+from gmb_ner.files import read_object, work_folder, write_json
+from gmb_ner.training.train import train
+
+SHARE = 4  # every fourth Doc trains, the one two behind it validates
+BASE = "base"
+
+
+def ablate(
+    config: Path,
+    corpus: Path,
+    output: Path,
+    *,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    encoder_path: str | None = None,
+    epochs: int | None = None,
+    max_steps: int = 0,
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Train each variant with each seed on a quarter of the training part, and score it.
+
+    config: what is varied. corpus: the converted corpus; its test part is not touched.
+    output: the folder for one JSON file a run; runs whose file is there are not repeated.
+    names: keys of `VARIANTS`; the base is always among them.
+    epochs: of each training, instead of the config's.
+    max_steps: end each training early, 0 for never.
+
+    Scored is dev together with a second quarter of the training part, in context and each
+    sentence by itself. Yields (name, seed, result) as soon as each is known.
+    Raises InputError for unknown variants or a corpus that is not there.
+    """
+    if unknown := sorted(set(names) - set(VARIANTS)):
+        raise InputError(
+            f"There is no variant {', '.join(unknown)}: choose from {', '.join(VARIANTS)}."
+        )
+    ordered = [BASE, *(name for name in names if name != BASE)]
+    vocab = Vocab()
+    trained = load_docs(corpus / "train.spacy", vocab)
+    dev = load_docs(corpus / "dev.spacy", vocab)
+    validation = [*dev, *trained[SHARE // 2 :: SHARE]]
+    for seed in seeds:
+        for name in ordered:
+            path = output / f"{name}-{seed}.json"
+            if not path.is_file():
+                variant = VARIANTS[name]
+                with work_folder(path) as work:
+                    parts = {"train": trained[::SHARE], "dev": dev}
+                    _write_parts(work, parts, single=variant.single_sentences)
+                    changed = _changed(config, variant, epochs, work / "variant.cfg")
+                    run = train(
+                        changed,
+                        work,
+                        work / "training",
+                        name=name,
+                        encoder_path=encoder_path,
+                        seed=seed,
+                        max_steps=max_steps,
+                    )
+                    result = score(work / "training" / "model-best", validation)
+                result |= {key: run[key] for key in ("words_per_second", "seconds", "steps")}
+                write_json(path, {"variant": name, "seed": seed, **result})
+            yield name, seed, read_object(path, "run the ablation again")
+
+
+def score(model: Path, validation: Sequence[Doc]) -> dict[str, Any]:
+    """Strict scores of a pipeline, in context and sentence by sentence, ready for JSON.
+
+    Returns `context` and `sentences`: (sentences, 3) counts as of
+    `gmb_ner.evaluation.scores.sentence_counts`; and `by_label`: F1 in context.
+    """
+    nlp = spacy.load(model)
+    whole = _scored(nlp, validation)
+    single = _scored(nlp, [part for doc in validation for part in annotated_sentences(doc)])
+    return {
+        "context": sentence_counts(whole).tolist(),
+        "sentences": sentence_counts(single).tolist(),
+        "by_label": _by_label(whole),
+    }
+
+
+def annotated_sentences(doc: Doc) -> Iterator[Doc]:
+    """Each sentence that has annotation, as a Doc of its own."""
+    for sentence in doc.sents:
+        if sentence[0].ent_iob != 0:
+            yield sentence.as_doc()
+
+
+def table(results: Iterable[tuple[str, int, dict[str, Any]]]) -> str:
+    """A Markdown table: each variant's mean F1, its gain over the base, paired, and its speed."""
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for name, seed, result in results:
+        runs.setdefault(name, {})[seed] = result
+    lines = [
+        "| variant | seeds | F1 in context | gain (95 %) | F1 single sentences | "
+        "art / eve / nat | words/s |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, by_seed in runs.items():
+        paired = [seed for seed in by_seed if seed in runs.get(BASE, {})]
+        gain = "" if name == BASE or not paired else _gain(runs[BASE], by_seed, paired)
+        context, single = (
+            np.mean([100 * _f1(run[key]) for run in by_seed.values()])
+            for key in ("context", "sentences")
+        )
+        rare = " / ".join(
+            f"{np.mean([100 * run['by_label'].get(label, 0) for run in by_seed.values()]):.0f}"
+            for label in ("art", "eve", "nat")
+        )
+        speed = np.mean([run["words_per_second"] for run in by_seed.values()])
+        seeds = ", ".join(map(str, by_seed))
+        lines.append(
+            f"| {name}: {VARIANTS[name].lead} | {seeds} | {context:.2f} | {gain} | {single:.2f} | "
+            f"{rare} | {speed:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _gain(base: dict[int, Any], other: dict[int, Any], seeds: Sequence[int]) -> str:
+    """The difference in points, sentences drawn together over all seeds."""
+    counts = [np.concatenate([runs[seed]["context"] for seed in seeds]) for runs in (base, other)]
+    paired = paired_bootstrap(*counts)
+    low, high = 100 * paired.low, 100 * paired.high
+    return f"{100 * paired.difference:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _f1(counts: Sequence[Sequence[int]]) -> float:
+    return f_score(*np.sum(counts, axis=0))
+
+
+def _by_label(docs: Sequence[ScoredDoc]) -> dict[str, float]:
+    labels = sorted({label for doc in docs for *_, label in doc.gold})
+    scores = {}
+    for label in labels:
+        right = wrong = missed = 0
+        for doc in docs:
+            gold = {span for span in doc.gold if span[2] == label}
+            predicted = {span for span in doc.predicted if span[2] == label}
+            right += len(gold & predicted)
+            wrong += len(predicted - gold)
+            missed += len(gold - predicted)
+        scores[label] = f_score(right, wrong, missed)
+    return scores
+
+
+def _scored(nlp: spacy.Language, docs: Sequence[Doc]) -> list[ScoredDoc]:
+    predictions = predict_gold_tokens(nlp, docs)
+    return [scored_doc(doc, predicted) for doc, predicted in zip(docs, predictions, strict=True)]
+
+
+def _write_parts(folder: Path, parts: dict[str, list[Doc]], *, single: bool) -> None:
+    for name, docs in parts.items():
+        if single:
+            docs = [sentence for doc in docs for sentence in annotated_sentences(doc)]
+        attributes = ["ENT_IOB", "ENT_TYPE", "SENT_START", "SPACY"]
+        DocBin(attrs=attributes, docs=docs).to_disk(folder / f"{name}.spacy")
+
+
+def _changed(config: Path, variant: Variant, epochs: int | None, target: Path) -> Path:
+    changed = load_config(config)
+    if epochs is not None:
+        changed["training"]["max_epochs"] = epochs
+    variant.change(changed)
+    changed.to_disk(target)
+    return target

@@ -1,0 +1,98 @@
+"""The leads that were tried: each a change of one thing in a config."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from spacy.util import dot_to_object, set_dot_to_object
+from thinc.api import Config
+
+NER = "components.ner"
+ENCODER = "components.transformer.model"
+RARE = ("art", "eve", "nat")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One lead.
+
+    lead: for people.
+    change: changes a config in place.
+    single_sentences: train and choose on Docs of one sentence each.
+    """
+
+    lead: str
+    change: Callable[[Config], None] = field(default=lambda config: None)
+    single_sentences: bool = False
+
+
+def setting(path: str, value: object) -> Callable[[Config], None]:
+    """A change of one setting, named by its dotted path; the setting has to be there."""
+
+    def change(config: Config) -> None:
+        dot_to_object(config, path)
+        set_dot_to_object(config, path, value)
+
+    return change
+
+
+def scaled(path: str, factor: float) -> Callable[[Config], None]:
+    """A change of one number to a multiple of it."""
+
+    def change(config: Config) -> None:
+        value = dot_to_object(config, path)
+        set_dot_to_object(config, path, type(value)(value * factor))
+
+    return change
+
+
+def one_expert(name: str) -> Callable[[Config], None]:
+    """Only this of the experts."""
+
+    def change(config: Config) -> None:
+        config["components"]["ner"]["model"] = config["components"]["ner"]["model"]["*"][name]
+
+    return change
+
+
+def _convolution(config: Config) -> None:
+    """A third expert: spaCy's own tok2vec."""
+    config["components"]["ner"]["model"]["*"]["convolution"] = {
+        "@architectures": "gmb_ner.LinearTagger.v1",
+        "tok2vec": {
+            "@architectures": "spacy.HashEmbedCNN.v2",
+            "pretrained_vectors": None,
+            "width": 96,
+            "depth": 4,
+            "embed_size": 5000,
+            "window_size": 1,
+            "maxout_pieces": 3,
+            "subword_features": True,
+        },
+    }
+
+
+VARIANTS: dict[str, Variant] = {
+    "base": Variant("configs/minilm.cfg as it is"),
+    "no-lexical": Variant("without the lexical expert", one_expert("contextual")),
+    "no-case": Variant("without case embeddings", setting(f"{ENCODER}.case_embeddings", False)),
+    "sentences": Variant("trained on single sentences", single_sentences=True),
+    "smaller-batches": Variant("batches half as large", scaled("training.batcher.size", 0.5)),
+    "larger-batches": Variant("batches twice as large", scaled("training.batcher.size", 2)),
+    "slower": Variant("half the learning rate", scaled(f"{ENCODER}.learn_rate_factor", 0.5)),
+    "faster": Variant("twice the learning rate", scaled(f"{ENCODER}.learn_rate_factor", 2)),
+    "longer": Variant("twice the epochs", scaled("training.max_epochs", 2)),
+    "smoothing": Variant("label smoothing 0.1", setting(f"{NER}.label_smoothing", 0.1)),
+    "crf": Variant("CRF loss", setting(f"{NER}.loss", "crf")),
+    "rare": Variant(
+        "rare labels weigh three times",
+        setting(f"{NER}.class_weights", dict.fromkeys(RARE, 3.0)),
+    ),
+    "mean-pooling": Variant(
+        "mean of a word's pieces instead of the first",
+        setting(f"{NER}.model.*.contextual.tok2vec.pooling", {"@layers": "reduce_mean.v1"}),
+    ),
+    "hidden": Variant(
+        "a hidden layer of 256", setting(f"{NER}.model.*.contextual.hidden_width", 256)
+    ),
+    "convolution": Variant("a third expert: spaCy's CNN", _convolution),
+}

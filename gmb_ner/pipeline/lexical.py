@@ -1,0 +1,119 @@
+"""Lexical features of words in context, as 64-bit hashes: what a CRF with hand-made features reads.
+
+The templates are those usual for English newswire (Ratinov and Roth 2009; Finkel et al. 2005):
+words, lower-cased words, shapes, prefixes and suffixes around a token, and conjunctions of
+neighbours. Features do not cross the end of a sentence, as far as punctuation shows it.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.strings import hash_string  # type: ignore[attr-defined]
+from spacy.tokens import Doc
+
+Hashes = NDArray[np.uint64]
+
+SENTENCE_ENDS = frozenset(".?!;")
+MAX_CACHED_WORDS = 100_000
+
+# What is hashed of a word alone. Digits count as 0, so that one date stands for all.
+_WORD, _LOWER, _SHAPE = 0, 1, 2
+_AFFIXES = tuple(range(3, 9))
+_PARTS = 9
+
+# Parts at offsets from the token; a feature is their conjunction.
+_Template = tuple[tuple[int, int], ...]
+TEMPLATES: tuple[_Template, ...] = (
+    *(((_WORD, k),) for k in range(-3, 4)),
+    *(((_LOWER, k),) for k in range(-2, 3)),
+    *(((_SHAPE, k),) for k in range(-2, 3)),
+    *(((affix, k),) for k in (-1, 0, 1) for affix in _AFFIXES),
+    *(
+        ((part, a), (part, b))
+        for part in (_WORD, _LOWER)
+        for a, b in ((-2, -1), (-1, 0), (0, 1), (1, 2), (-1, 1))
+    ),
+    ((_SHAPE, -1), (_SHAPE, 0)),
+    ((_SHAPE, 0), (_SHAPE, 1)),
+    ((_SHAPE, -1), (_SHAPE, 0), (_SHAPE, 1)),
+    ((_SHAPE, -2), (_SHAPE, -1), (_SHAPE, 0)),
+    ((_SHAPE, 0), (_SHAPE, 1), (_SHAPE, 2)),
+    ((_LOWER, -1), (_LOWER, 0), (_LOWER, 1)),
+    ((_LOWER, -2), (_LOWER, -1), (_LOWER, 0)),
+    ((_LOWER, 0), (_LOWER, 1), (_LOWER, 2)),
+    ((_LOWER, 0), (_SHAPE, -1), (_SHAPE, 1)),
+    ((_LOWER, -1), (_SHAPE, 0)),
+    ((_LOWER, 1), (_SHAPE, 0)),
+    ((_LOWER, -2), (_SHAPE, -1), (_SHAPE, 0)),
+    ((_LOWER, 2), (_SHAPE, 1), (_SHAPE, 0)),
+)
+
+_OFFSETS = 3  # the farthest neighbour in a template
+_MIXER = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's, as in Fibonacci hashing
+_SHIFT = np.uint64(29)
+
+
+def word_shape(word: str) -> str:
+    """Letters as X and x, digits as d, runs of more than three cut to three: "Baghdad-2" Xxxx-d."""
+    shape = re.sub(r"[^\W\d_]", lambda m: "X" if m[0].isupper() else "x", word)
+    return re.sub(r"(.)\1{3,}", r"\1\1\1", re.sub(r"\d", "d", shape))
+
+
+class LexicalFeatures:
+    """Hashes the features of Docs; what a word gives by itself is remembered."""
+
+    def __init__(self) -> None:
+        self._cache: dict[str, Hashes] = {}
+
+    def __call__(self, docs: Sequence[Doc]) -> Hashes:
+        """(words of all Docs, templates) hashes; equal ones are the same feature."""
+        words = [token.text for doc in docs for token in doc]
+        if not words:
+            return np.zeros((0, len(TEMPLATES)), dtype=np.uint64)
+        parts = np.stack([self._parts(word) for word in words])
+        segment = _segments(docs)
+        n = len(words)
+        # Beyond a segment stands a hash of its own for each offset; the padding on both sides
+        # saves asking for the array's ends.
+        padded = np.zeros((n + 2 * _OFFSETS, _PARTS), dtype=np.uint64)
+        padded[_OFFSETS : n + _OFFSETS] = parts
+        owner = np.full(n + 2 * _OFFSETS, -1)
+        owner[_OFFSETS : n + _OFFSETS] = segment
+        at: dict[int, Hashes] = {}
+        for offset in range(-_OFFSETS, _OFFSETS + 1):
+            here = slice(_OFFSETS + offset, _OFFSETS + offset + n)
+            inside = (owner[here] == segment)[:, None]
+            at[offset] = np.where(inside, padded[here], np.uint64(2 * _OFFSETS + offset))
+        features = np.empty((n, len(TEMPLATES)), dtype=np.uint64)
+        for column, template in enumerate(TEMPLATES):
+            value = np.full(n, column + 1, dtype=np.uint64)
+            for part, offset in template:
+                value = (value ^ at[offset][:, part]) * _MIXER
+                value ^= value >> _SHIFT
+            features[:, column] = value
+        return features
+
+    def _parts(self, word: str) -> Hashes:
+        parts = self._cache.get(word)
+        if parts is None:
+            if len(self._cache) > MAX_CACHED_WORDS:
+                self._cache.clear()
+            plain = re.sub(r"\d", "0", word)
+            texts = [f"w{plain}", f"l{plain.lower()}", f"s{word_shape(word)}"]
+            texts += [f"p{k}{word[:k]}" for k in (2, 3, 4)]
+            texts += [f"x{k}{word[-k:]}" for k in (2, 3, 4)]
+            parts = np.array([hash_string(text) for text in texts], dtype=np.uint64)
+            self._cache[word] = parts
+        return parts
+
+
+def _segments(docs: Sequence[Doc]) -> NDArray[np.int64]:
+    """(words of all Docs,) the number of the stretch each word stands in."""
+    ends: list[bool] = []
+    for doc in docs:
+        ends.extend(token.text in SENTENCE_ENDS for token in doc)
+        if len(doc):
+            ends[-1] = True
+    return np.cumsum(np.concatenate(([False], ends[:-1])))

@@ -1,0 +1,184 @@
+"""A linear tagger on lexical features: sparse, trained beside an encoder, read in no time."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import numpy as np
+import spacy
+import srsly
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+from thinc.api import Model, Optimizer, Shim
+from thinc.types import Floats2d
+
+from gmb_ner.pipeline.lexical import Hashes, LexicalFeatures
+
+COUNT_BITS = 24  # of the table in which features are counted
+
+
+@spacy.registry.architectures("gmb_ner.LexicalTagger.v1")
+def create_lexical_tagger(
+    min_count: int = 3,
+    dropout: float = 0.6,
+    learn_rate: float = 0.05,
+    nO: int | None = None,
+) -> Model[list[Doc], list[Floats2d]]:
+    """Create the model: List[Doc] -> a (words, tags) array of scores for each.
+
+    min_count (int): features seen less often in the training Docs are left out; `initialize` must
+        be preceded by `model.attrs["count_features"](model, docs)` with all of them.
+    dropout (float): the share of the features that is left out at each word in training.
+    learn_rate (float): of Adagrad (Duchi et al. 2011), which gives rare features longer steps; the
+        schedule of the config's optimizer does not apply to it.
+    nO (int): tags, known from the data otherwise.
+    """
+    return Model(
+        "lexical_tagger",
+        _forward,
+        init=_init,
+        dims={"nO": nO},
+        attrs={
+            "min_count": min_count,
+            "dropout": dropout,
+            "count_features": count_features,
+        },
+        shims=[SparseLinear(learn_rate)],
+    )
+
+
+class SparseLinear(Shim):
+    """A table of weights for known features, and its Adagrad update.
+
+    keys: (features,) uint32, sorted: the upper half of the hashes. Two features share a row
+        where these agree, one in some thousands.
+    weights: (features + 1, tags) float32; the last row belongs to the unknown and stays 0. Saved
+        as float16.
+    squares: as weights, the sums of squared gradients; None before the first step. Not saved.
+    gradients: of the batches since the last step, rows (n,) and their gradients (n, tags).
+    """
+
+    def __init__(self, learn_rate: float) -> None:
+        super().__init__(None)
+        self.learn_rate = learn_rate
+        self.features = LexicalFeatures()
+        self.keys: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self.reset(0)
+
+    def reset(self, tags: int) -> None:
+        """Set all weights to 0 and forget what was learned."""
+        self.weights: NDArray[np.float32] = np.zeros((len(self.keys) + 1, tags), dtype=np.float32)
+        self.squares: NDArray[np.float32] | None = None
+        self.gradients: list[tuple[NDArray[np.integer], NDArray[np.float32]]] = []
+
+    def rows(self, features: Hashes) -> NDArray[np.int64]:
+        """The row of each feature, in the shape of `features`."""
+        if not len(self.keys):
+            return np.zeros(features.shape, dtype=np.int64)
+        wanted = keys_of(features)
+        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.where(self.keys[found] == wanted, found, len(self.keys))
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Take an Adagrad step on the rows with gradients; `optimizer` is not asked."""
+        if not self.gradients:
+            return
+        if self.squares is None:
+            self.squares = np.full(self.weights.shape, 1e-10, dtype=np.float32)
+        rows, gradient = self.gradients[0]
+        if len(self.gradients) > 1:  # accumulated over batches
+            rows, gradient = sum_by_row(*map(np.concatenate, zip(*self.gradients, strict=True)))
+        self.gradients = []
+        squares = self.squares[rows] + gradient**2
+        self.squares[rows] = squares
+        self.weights[rows] -= self.learn_rate * gradient / np.sqrt(squares)
+
+    def to_bytes(self) -> bytes:
+        message = {"keys": self.keys, "weights": self.weights.astype(np.float16)}
+        data: bytes = srsly.msgpack_dumps(message)
+        return data
+
+    def from_bytes(self, data: bytes) -> "SparseLinear":
+        message = srsly.msgpack_loads(data)
+        self.keys = message["keys"]
+        self.weights = message["weights"].astype(np.float32)
+        self.squares, self.gradients = None, []
+        return self
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Nothing moves: looking features up is work for the CPU."""
+
+
+def keys_of(features: Hashes) -> NDArray[np.uint32]:
+    """What `SparseLinear` knows of features, in their shape."""
+    return (features >> np.uint64(32)).astype(np.uint32)
+
+
+def sum_by_row(
+    rows: NDArray[np.integer], values: NDArray[Any]
+) -> tuple[NDArray[np.integer], NDArray[Any]]:
+    """Sum the values of equal rows.
+
+    rows: (n,). values: (n, ...), one for each row.
+    Returns the distinct rows in order, (m,), and the sums, (m, ...).
+    """
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.ones(len(rows), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(first)
+    return ordered[starts], np.add.reduceat(values[order], starts, axis=0)
+
+
+def count_features(model: Model, docs: Iterable[list[Doc]]) -> None:
+    """Settle which features a lexical tagger knows: those of the training Docs, in batches."""
+    table = _table(model)
+    counts = np.zeros(2**COUNT_BITS, dtype=np.int32)
+    seen = [np.zeros(0, dtype=np.uint32)]
+    for batch in docs:
+        keys, times = np.unique(keys_of(table.features(batch)), return_counts=True)
+        np.add.at(counts, _counter_of(keys), times.astype(np.int32))
+        seen.append(keys)
+    # A key knows its counter. A rare feature that shares a counter with others slips in if they
+    # are frequent enough together; it does no harm there.
+    keys = np.unique(np.concatenate(seen))
+    table.keys = keys[counts[_counter_of(keys)] >= model.attrs["min_count"]]
+
+
+def _counter_of(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    return keys >> np.uint32(32 - COUNT_BITS)
+
+
+def _table(model: Model) -> SparseLinear:
+    return cast(SparseLinear, model.shims[0])
+
+
+def _init(model: Model, X: Any = None, Y: Any = None) -> None:
+    if model.has_dim("nO") is None and Y is not None:
+        model.set_dim("nO", Y[0].shape[1])
+    if model.has_dim("nO"):
+        _table(model).reset(model.get_dim("nO"))
+
+
+def _forward(
+    model: Model[list[Doc], list[Floats2d]], docs: list[Doc], is_train: bool
+) -> tuple[list[Floats2d], Callable]:
+    table = _table(model)
+    rows = table.rows(table.features(docs))
+    unknown = len(table.keys)
+    scale = 1.0
+    if is_train and model.attrs["dropout"]:
+        kept = np.random.random(rows.shape) >= model.attrs["dropout"]
+        rows = np.where(kept, rows, unknown)
+        scale = 1 / (1 - model.attrs["dropout"])
+    scores = scale * table.weights[rows].sum(axis=1)
+    borders = np.cumsum([len(doc) for doc in docs])[:-1]
+    outputs = [model.ops.xp.asarray(part) for part in np.split(scores, borders)]
+
+    def backprop(d_outputs: list[Floats2d]) -> list[Doc]:
+        d_scores = np.concatenate([model.ops.to_numpy(part) for part in d_outputs])
+        word, column = np.nonzero(rows != unknown)
+        touched, gradient = sum_by_row(rows[word, column], d_scores[word])
+        table.gradients.append((touched, (scale * gradient).astype(np.float32)))
+        return docs
+
+    return outputs, backprop

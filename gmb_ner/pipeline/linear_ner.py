@@ -1,0 +1,380 @@
+"""A named entity recognizer for encoders: linear tag scores, exact decoding, exact confidences.
+
+Stands where spaCy's `ner` does: same `doc.ents`, same listeners, same scorer. Every score of a
+batch is decoded at once, where `ner` steps through a state machine token by token.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from spacy.errors import Errors
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.scorer import get_ner_prf
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import minibatch
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, get_array_module
+from thinc.types import Floats2d
+from thinc.util import to_numpy
+
+from gmb_ner.pipeline.calibrate import fit_temperature
+from gmb_ner.pipeline.decoding import (
+    constraints,
+    decode_spans,
+    forward_backward,
+    span_probabilities,
+    tag_names,
+    viterbi,
+)
+from gmb_ner.pipeline.gold import MISSING, gold_tags
+from gmb_ner.pipeline.losses import crf_negative_log_likelihood, cross_entropy, log_softmax
+from gmb_ner.pipeline.scorer import CONFIDENCES
+
+LOSSES = ("cross_entropy", "crf")
+INIT_DOCS = 10  # of which the model's widths are inferred
+COUNTED_DOCS = 256  # a batch, where features are counted
+
+DEFAULT_MODEL = """
+[model]
+@architectures = "gmb_ner.LinearTagger.v1"
+hidden_width = 0
+dropout = 0.1
+
+[model.tok2vec]
+@architectures = "spacy.HashEmbedCNN.v2"
+pretrained_vectors = null
+width = 96
+depth = 4
+embed_size = 2000
+window_size = 1
+maxout_pieces = 3
+subword_features = true
+"""
+
+
+@Language.factory(
+    "linear_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    default_config={
+        "model": Config().from_str(DEFAULT_MODEL)["model"],
+        "loss": "cross_entropy",
+        "label_smoothing": 0.0,
+        "class_weights": {},
+        "threshold": 0.0,
+        "scorer": {"@scorers": "spacy.ner_scorer.v1"},
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def create_linear_ner(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    loss: str,
+    label_smoothing: float,
+    class_weights: dict[str, float],
+    threshold: float,
+    scorer: Callable | None,
+) -> "LinearNER":
+    """Create the component.
+
+    model (Model[List[Doc], List[Floats2d]]): scores of the tags of each word, as
+        `gmb_ner.LinearTagger.v1`, `gmb_ner.LexicalTagger.v1` or, for both, `ExpertTaggers.v1`.
+    loss (str): "cross_entropy" of each token, or "crf", of each Doc's tag sequence.
+    label_smoothing (float): see `gmb_ner.pipeline.losses.cross_entropy`; not for "crf".
+    class_weights (Dict[str, float]): how much tokens of a label count, 1 where not given; not for
+        "crf".
+    threshold (float): entities with less confidence are left out, in [0, 1].
+    scorer (Optional[Callable]): of the entities.
+    """
+    return LinearNER(
+        nlp.vocab,
+        model,
+        name,
+        loss=loss,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        threshold=threshold,
+        scorer=scorer,
+    )
+
+
+def confidence(span: Span) -> float | None:
+    """The confidence of an entity of `doc.ents`, in [0, 1]; None for other spans."""
+    group = span.doc.spans.get(CONFIDENCES)
+    if group is None or "scores" not in group.attrs:
+        return None
+    for entity, score in zip(group, group.attrs["scores"], strict=True):
+        if (entity.start, entity.end, entity.label) == (span.start, span.end, span.label):
+            return float(score)
+    return None
+
+
+class LinearNER(TrainablePipe):
+    """See `create_linear_ner`.
+
+    After a call, `doc.spans["ner"]` holds the predicted entities and, in `attrs["scores"]`, their
+    confidences: the probability, by the model, that an entity with exactly these borders and this
+    label stands there, among all tag sequences that IOB2 allows. `span._.confidence` reads them.
+    Entities that a Doc had before stay, as with spaCy's `ner`, and have no confidence.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str = "linear_ner",
+        *,
+        loss: str = "cross_entropy",
+        label_smoothing: float = 0.0,
+        class_weights: dict[str, float] | None = None,
+        threshold: float = 0.0,
+        scorer: Callable | None = get_ner_prf,
+    ) -> None:
+        if loss not in LOSSES:
+            raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}.")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing is a share in [0, 1), not {label_smoothing}.")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is a confidence in [0, 1], not {threshold}.")
+        class_weights = dict(class_weights or {})
+        for label, weight in class_weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"class_weights are 0 or more; that of {label} is {weight}.")
+        if loss == "crf" and (label_smoothing or class_weights):
+            raise ValueError(
+                "label_smoothing and class_weights belong to loss cross_entropy: leave them out "
+                "with crf."
+            )
+        self.vocab, self.model, self.name, self.scorer = vocab, model, name, scorer
+        self.loss, self.label_smoothing = loss, label_smoothing
+        self.class_weights, self.threshold = class_weights, threshold
+        # What is learned or fitted beside the model's weights; saved with the component.
+        self.cfg: dict[str, Any] = {"labels": [], "temperature": 1.0}
+        if not Span.has_extension("confidence"):
+            Span.set_extension("confidence", getter=confidence)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of their tags."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags, in the order of the model's scores; see `decoding.tag_names`."""
+        return tag_names(self.labels)
+
+    @property
+    def label_data(self) -> list[str]:
+        """What `initialize.components.NAME.labels` expects."""
+        return list(self.labels)
+
+    @property
+    def temperature(self) -> float:
+        """By which tag scores are divided for confidences (Guo et al. 2017)."""
+        return float(self.cfg["temperature"])
+
+    def add_label(self, label: str) -> int:
+        """Add a label before `initialize`; 1 if it is new, else 0.
+
+        Raises ValueError after it: the output layer has as many tags as the labels need.
+        """
+        if not isinstance(label, str):
+            raise ValueError(Errors.E187)
+        if label in self.labels:
+            return 0
+        if self._is_initialized:
+            raise ValueError(
+                f"{self.name} knows {', '.join(self.labels)} and cannot learn {label!r} as well: "
+                "give all labels before initialize, or train anew on data that has them."
+            )
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        return 1
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Take the labels from the data, or as given, and initialize the model.
+
+        get_examples: all training Examples; features of the words are counted on them.
+        Raises ValueError where neither has a label.
+        """
+        validate_get_examples(get_examples, "LinearNER.initialize")
+        if labels is None:
+            labels = sorted({e.label_ for eg in get_examples() for e in eg.reference.ents})
+        for label in labels:
+            self.add_label(label)
+        if not self.labels:
+            raise ValueError(Errors.E143.format(name=self.name))
+        for layer in self.model.walk():
+            if "count_features" in layer.attrs:
+                docs = (example.predicted for example in get_examples())
+                layer.attrs["count_features"](layer, minibatch(docs, COUNTED_DOCS))
+        sample = [example.predicted for example in islice(get_examples(), INIT_DOCS)]
+        tags = len(self.tags)
+        self.model.initialize(
+            X=sample, Y=[self.model.ops.alloc2f(len(doc), tags) for doc in sample]
+        )
+        self.cfg["initialized"] = True
+
+    def predict(self, docs: Iterable[Doc]) -> list[list[tuple[Span, float]]]:
+        """The entities of each Doc, in order, with their confidences; Docs are not changed.
+
+        Raises ValueError before `initialize` (E109).
+        """
+        docs = list(docs)
+        return self.decode(docs, self.tag_scores(docs))
+
+    def tag_scores(self, docs: list[Doc]) -> list[Floats2d]:
+        """Log probabilities (words, tags) up to a constant; of experts, their sum.
+
+        Raises ValueError before `initialize` (E109).
+        """
+        if not self._is_initialized:
+            raise ValueError(Errors.E109.format(name=self.name))
+        if not any(len(doc) for doc in docs):
+            return [self.model.ops.alloc2f(0, len(self.tags)) for _ in docs]
+        outputs = self.model.predict(docs)
+        return [self._pool(output) for output in outputs]
+
+    def decode(self, docs: list[Doc], scores: list[Floats2d]) -> list[list[tuple[Span, float]]]:
+        """The entities of the best tag sequences and their confidences, of (words, tags) scores."""
+        if not docs:
+            return []
+        start, transition = constraints(self.labels)
+        padded, lengths = _pad(scores)
+        tags = viterbi(padded, lengths, start, transition)
+        found = decode_spans(tags, lengths)
+        lattice = forward_backward(padded / self.temperature, lengths, start, transition)
+        probabilities = to_numpy(span_probabilities(lattice, *found)).tolist()
+        entities: list[list[tuple[Span, float]]] = [[] for _ in docs]
+        rows = zip(*(to_numpy(array).tolist() for array in found), probabilities, strict=True)
+        for i, first, end, tag, probability in rows:
+            if probability >= self.threshold:
+                label = self.labels[(tag - 1) // 2]
+                entities[i].append((Span(docs[i], first, end, label=label), float(probability)))
+        return entities
+
+    def set_annotations(self, docs: Iterable[Doc], scores: list[list[tuple[Span, float]]]) -> None:
+        """Write entities and confidences; entities and blocked tokens that are there stay."""
+        for doc, predicted in zip(docs, scores, strict=True):
+            earlier = list(doc.ents)
+            # What `Doc.set_ents` blocks begins an entity without label.
+            blocked = [doc[t.i : t.i + 1] for t in doc if t.ent_iob == 3 and not t.ent_type]
+            if earlier or blocked:
+                taken = {token.i for span in (*earlier, *blocked) for token in span}
+                predicted = [
+                    (span, score)
+                    for span, score in predicted
+                    if taken.isdisjoint(range(span.start, span.end))
+                ]
+            spans = [span for span, _ in predicted]
+            doc.set_ents([*earlier, *spans], blocked=blocked, default="outside")
+            doc.spans[CONFIDENCES] = SpanGroup(
+                doc,
+                name=CONFIDENCES,
+                spans=spans,
+                attrs={"scores": np.array([score for _, score in predicted], dtype=np.float64)},
+            )
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d]]:
+        """The loss in nats a known token, summed over experts, and its gradient by the scores."""
+        examples = list(examples)
+        validate_examples(examples, "LinearNER.get_loss")
+        if not examples:
+            return 0.0, []
+        gold = self._gold(examples)
+        loss, gradients = 0.0, []
+        experts = [self._split(output) for output in scores]
+        for i in range(len(experts[0])):
+            expert_loss, gradient = self._expert_loss([parts[i] for parts in experts], gold)
+            loss += expert_loss
+            gradients.append(gradient)
+        joined = [self.model.ops.xp.hstack(parts) for parts in zip(*gradients, strict=True)]
+        return loss, joined
+
+    def rehearse(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Not supported: raises NotImplementedError."""
+        raise NotImplementedError(
+            f"{self.name} cannot rehearse: mix examples of the earlier training into the new one."
+        )
+
+    def calibrate(self, examples: Iterable[Example], *, batch_size: int = 64) -> float:
+        """Fit the temperature to Examples that were not trained on, and return it.
+
+        The Examples' predicted Docs must have what the model reads: the output of the encoder, if
+        it listens to one. Raises ValueError before `initialize` (E109).
+        """
+        batches = []
+        for batch in minibatch(examples, batch_size):
+            scores, lengths = _pad(self.tag_scores([example.predicted for example in batch]))
+            batches.append((to_numpy(scores), to_numpy(lengths), _pad_gold(self._gold(batch))))
+        # JSON keeps ten digits; with four the loaded component is exactly like this one.
+        self.cfg["temperature"] = round(fit_temperature(batches, *constraints(self.labels)), 4)
+        return self.temperature
+
+    @property
+    def _is_initialized(self) -> bool:
+        return bool(self.cfg.get("initialized"))
+
+    def _gold(self, examples: Iterable[Example]) -> list[np.ndarray]:
+        indices = {tag: i for i, tag in enumerate(self.tags)}
+        return [gold_tags(example, indices) for example in examples]
+
+    def _split(self, output: Floats2d) -> list[Floats2d]:
+        """The (words, tags) scores of each expert."""
+        tags = len(self.tags)
+        return [output[:, i : i + tags] for i in range(0, output.shape[1], tags)]
+
+    def _pool(self, output: Floats2d) -> Floats2d:
+        return sum(log_softmax(part) for part in self._split(output))
+
+    def _expert_loss(
+        self, scores: list[Floats2d], gold: list[np.ndarray]
+    ) -> tuple[float, list[Floats2d]]:
+        xp = self.model.ops.xp
+        lengths = [len(part) for part in scores]
+        if self.loss == "crf":
+            padded, sizes = _pad(scores)
+            start, transition = constraints(self.labels)
+            loss, gradient = crf_negative_log_likelihood(
+                padded, xp.asarray(_pad_gold(gold)), sizes, start, transition
+            )
+            return loss, [part[:n] for part, n in zip(gradient, lengths, strict=True)]
+        weights = np.ones(len(self.tags), dtype=np.float32)
+        for i, label in enumerate(self.labels):
+            weights[2 * i + 1 : 2 * i + 3] = self.class_weights.get(label, 1.0)
+        loss, gradient = cross_entropy(
+            xp.vstack(scores),
+            xp.asarray(np.concatenate(gold)),
+            xp.asarray(weights),
+            self.label_smoothing,
+        )
+        return loss, xp.split(gradient, np.cumsum(lengths)[:-1].tolist())
+
+
+def _pad(scores: list[Floats2d]) -> tuple[Any, Any]:
+    """(Docs, words, tags) scores, 0 beyond a Doc, and the Docs' lengths."""
+    xp = get_array_module(scores[0])
+    lengths = [len(part) for part in scores]
+    padded = xp.zeros((len(scores), max(lengths), scores[0].shape[1]), dtype=scores[0].dtype)
+    for i, part in enumerate(scores):
+        padded[i, : len(part)] = part
+    return padded, xp.asarray(lengths)
+
+
+def _pad_gold(gold: list[np.ndarray]) -> np.ndarray:
+    padded = np.full((len(gold), max(len(part) for part in gold)), MISSING, dtype=np.int64)
+    for i, part in enumerate(gold):
+        padded[i, : len(part)] = part
+    return padded

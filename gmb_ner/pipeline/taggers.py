@@ -1,0 +1,66 @@
+"""Models that score the tags of words: on an encoder, and several beside each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import spacy
+from spacy.tokens import Doc
+from thinc.api import Dropout, Linear, Model, Relu, chain, with_array, zero_init
+from thinc.types import Floats2d
+
+Tagger = Model[list[Doc], list[Floats2d]]
+
+
+@spacy.registry.architectures("gmb_ner.LinearTagger.v1")
+def create_linear_tagger(
+    tok2vec: Tagger, hidden_width: int = 0, dropout: float = 0.1, nO: int | None = None
+) -> Tagger:
+    """Create the model: a linear layer on word vectors, (words, tags) scores for each Doc.
+
+    tok2vec (Model[List[Doc], List[Floats2d]]): the vectors, usually a listener.
+    hidden_width (int): of a layer of rectified units in between; 0 for none.
+    dropout (float): of the vectors in training; `training.dropout` takes its place there.
+    nO (int): tags, known from the data otherwise.
+    """
+    width = tok2vec.maybe_get_dim("nO")
+    output: Model = chain(Dropout(dropout), Linear(nO, hidden_width or width, init_W=zero_init))
+    if hidden_width:
+        output = chain(Dropout(dropout), Relu(hidden_width, width), output)
+    model: Tagger = chain(tok2vec, with_array(output))
+    model.set_ref("output", output)
+    return model
+
+
+@spacy.registry.architectures("gmb_ner.ExpertTaggers.v1")
+def create_expert_taggers(*experts: Tagger) -> Tagger:
+    """Create the model: taggers whose scores stand side by side, (words, experts * tags) a Doc.
+
+    `linear_ner` gives each a loss of its own, so that none leans on what another knows, and
+    multiplies their probabilities (a product of experts, Hinton 2002).
+
+    Raises ValueError without any expert.
+    """
+    if not experts:
+        raise ValueError("ExpertTaggers needs at least one section [model.*.NAME].")
+    return Model("expert_taggers", _forward_experts, init=_init_experts, layers=list(experts))
+
+
+def _init_experts(model: Tagger, X: Any = None, Y: Any = None) -> None:
+    for layer in model.layers:
+        layer.initialize(X=X, Y=Y)
+
+
+def _forward_experts(
+    model: Tagger, docs: list[Doc], is_train: bool
+) -> tuple[list[Floats2d], Callable]:
+    outputs, backprops = zip(*(layer(docs, is_train) for layer in model.layers), strict=True)
+    xp = model.ops.xp
+    scores = [xp.hstack(parts) for parts in zip(*outputs, strict=True)]
+
+    def backprop(d_scores: list[Floats2d]) -> list[Doc]:
+        parts = [xp.split(d_doc, len(backprops), axis=1) for d_doc in d_scores]
+        for backprop_expert, d_expert in zip(backprops, zip(*parts, strict=True), strict=True):
+            backprop_expert([xp.ascontiguousarray(d_doc) for d_doc in d_expert])
+        return docs
+
+    return scores, backprop

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+from spacy.lang.en import English
+from spacy.tokens import Doc
+from spacy.util import load_config, load_model_from_config
+from spacy.vocab import Vocab
+
+from gmb_ner.benchmark.ablation import ablate, annotated_sentences, table
+from gmb_ner.benchmark.variants import VARIANTS
+from gmb_ner.errors import InputError
+
+CONFIG = Path(__file__).parents[2] / "configs" / "minilm.cfg"
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("base", "sentences")])
+def test_a_variant_changes_the_config_into_another_that_is_valid(name):
+    config = load_config(CONFIG)
+    before = config.to_str()
+    VARIANTS[name].change(config)
+    assert config.to_str() != before
+    assert isinstance(load_model_from_config(config, auto_fill=True), English)
+
+
+def test_annotated_sentences():
+    doc = Doc(
+        Vocab(),
+        words=["Ada", "left", ".", "Who", "?", "Oslo", "."],
+        sent_starts=[True, False, False, True, False, True, False],
+        ents=["B-per", "O", "O", "", "", "B-geo", "O"],
+    )
+    assert [
+        (part.text, [ent.label_ for ent in part.ents]) for part in annotated_sentences(doc)
+    ] == [("Ada left . ", ["per"]), ("Oslo . ", ["geo"])]
+
+
+def test_runs_once_each_and_goes_on_where_it_was(sample_corpus, tiny_bert, tmp_path):
+    def run(names):
+        return list(
+            ablate(
+                CONFIG,
+                sample_corpus,
+                tmp_path,
+                names=names,
+                seeds=[0],
+                encoder_path=str(tiny_bert),
+                max_steps=2,
+            )
+        )
+
+    first = run(["base"])
+    written = (tmp_path / "base-0.json").stat().st_mtime_ns
+    both = run(["no-lexical"])
+    assert [(name, seed) for name, seed, _ in both] == [("base", 0), ("no-lexical", 0)]
+    assert both[0] == first[0]
+    assert (tmp_path / "base-0.json").stat().st_mtime_ns == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base-0.json", "no-lexical-0.json"]
+    result = json.loads((tmp_path / "no-lexical-0.json").read_text(encoding="utf-8"))
+    assert result["steps"] == 2
+    assert len(result["context"]) == len(result["sentences"]) > 100
+
+
+def test_unknown_variant(sample_corpus, tmp_path):
+    with pytest.raises(InputError, match="There is no variant elmo: choose from base, "):
+        list(ablate(CONFIG, sample_corpus, tmp_path, names=["elmo"], seeds=[0]))
+
+
+def test_table():
+    def result(right, wrong):
+        counts = [[1, 0, 0]] * right + [[0, 1, 1]] * wrong
+        by_label = {"art": 0.25}
+        return {
+            "context": counts,
+            "sentences": counts[::-1],
+            "by_label": by_label,
+            "words_per_second": 1234.5,
+        }
+
+    runs = [("base", 0, result(6, 4)), ("crf", 0, result(7, 3)), ("base", 1, result(8, 2))]
+    lines = table(runs).splitlines()
+    assert lines[2] == (
+        "| base: configs/minilm.cfg as it is | 0, 1 | 70.00 |  | 70.00 | 25 / 0 / 0 | 1,234 |"
+    )
+    # Only seed 0 has both, so the gain is over that one.
+    assert lines[3].startswith("| crf: CRF loss | 0 | 70.00 | +10.00 (")
