@@ -85,7 +85,7 @@ class LexicalFeatures:
         for offset in range(-_OFFSETS, _OFFSETS + 1):
             here = slice(_OFFSETS + offset, _OFFSETS + offset + n)
             inside = (owner[here] == segment)[:, None]
-            at[offset] = np.where(inside, padded[here], np.uint64(2 * _OFFSETS + offset))
+            at[offset] = np.where(inside, padded[here], np.uint64(hash_string(f"beyond{offset}")))
         features = np.empty((n, len(TEMPLATES)), dtype=np.uint64)
         for column, template in enumerate(TEMPLATES):
             value = np.full(n, column + 1, dtype=np.uint64)

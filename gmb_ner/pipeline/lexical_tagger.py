@@ -13,12 +13,10 @@ from thinc.types import Floats2d
 
 from gmb_ner.pipeline.lexical import Hashes, LexicalFeatures
 
-COUNT_BITS = 24  # of the table in which features are counted
-
 
 @spacy.registry.architectures("gmb_ner.LexicalTagger.v1")
 def create_lexical_tagger(
-    min_count: int = 3,
+    min_count: int = 4,
     dropout: float = 0.6,
     learn_rate: float = 0.05,
     nO: int | None = None,
@@ -132,20 +130,11 @@ def sum_by_row(
 def count_features(model: Model, docs: Iterable[list[Doc]]) -> None:
     """Settle which features a lexical tagger knows: those of the training Docs, in batches."""
     table = _table(model)
-    counts = np.zeros(2**COUNT_BITS, dtype=np.int32)
-    seen = [np.zeros(0, dtype=np.uint32)]
-    for batch in docs:
-        keys, times = np.unique(keys_of(table.features(batch)), return_counts=True)
-        np.add.at(counts, _counter_of(keys), times.astype(np.int32))
-        seen.append(keys)
-    # A key knows its counter. A rare feature that shares a counter with others slips in if they
-    # are frequent enough together; it does no harm there.
-    keys = np.unique(np.concatenate(seen))
-    table.keys = keys[counts[_counter_of(keys)] >= model.attrs["min_count"]]
-
-
-def _counter_of(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    return keys >> np.uint32(32 - COUNT_BITS)
+    counted = [np.unique(keys_of(table.features(batch)), return_counts=True) for batch in docs]
+    if not counted:
+        counted = [(np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.int64))]
+    keys, counts = sum_by_row(*map(np.concatenate, zip(*counted, strict=True)))
+    table.keys = keys[counts >= model.attrs["min_count"]]
 
 
 def _table(model: Model) -> SparseLinear:

@@ -119,7 +119,8 @@ class LinearNER(TrainablePipe):
     After a call, `doc.spans["ner"]` holds the predicted entities and, in `attrs["scores"]`, their
     confidences: the probability, by the model, that an entity with exactly these borders and this
     label stands there, among all tag sequences that IOB2 allows. `span._.confidence` reads them.
-    Entities that a Doc had before stay, as with spaCy's `ner`, and have no confidence.
+    Entities that a Doc had before stay, as with spaCy's `ner`; they have a confidence where the
+    component finds the very same.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class LinearNER(TrainablePipe):
         """Take the labels from the data, or as given, and initialize the model.
 
         get_examples: all training Examples; features of the words are counted on them.
-        Raises ValueError where neither has a label.
+        Raises ValueError where neither has a label, or class_weights names another.
         """
         validate_get_examples(get_examples, "LinearNER.initialize")
         if labels is None:
@@ -214,6 +215,11 @@ class LinearNER(TrainablePipe):
             self.add_label(label)
         if not self.labels:
             raise ValueError(Errors.E143.format(name=self.name))
+        if unknown := sorted(set(self.class_weights) - set(self.labels)):
+            raise ValueError(
+                f"class_weights of {self.name} names {', '.join(unknown)}, and its labels are "
+                f"{', '.join(self.labels)}."
+            )
         for layer in self.model.walk():
             if "count_features" in layer.attrs:
                 docs = (example.predicted for example in get_examples())
@@ -269,20 +275,25 @@ class LinearNER(TrainablePipe):
             earlier = list(doc.ents)
             # What `Doc.set_ents` blocks begins an entity without label.
             blocked = [doc[t.i : t.i + 1] for t in doc if t.ent_iob == 3 and not t.ent_type]
-            if earlier or blocked:
-                taken = {token.i for span in (*earlier, *blocked) for token in span}
-                predicted = [
-                    (span, score)
-                    for span, score in predicted
-                    if taken.isdisjoint(range(span.start, span.end))
-                ]
-            spans = [span for span, _ in predicted]
-            doc.set_ents([*earlier, *spans], blocked=blocked, default="outside")
+            taken = {token.i for span in (*earlier, *blocked) for token in span}
+            known = {(span.start, span.end, span.label) for span in earlier}
+            new = [
+                (span, score)
+                for span, score in predicted
+                if taken.isdisjoint(range(span.start, span.end))
+            ]
+            again = [
+                (span, score)
+                for span, score in predicted
+                if (span.start, span.end, span.label) in known
+            ]
+            doc.set_ents([*earlier, *(span for span, _ in new)], blocked=blocked, default="outside")
+            confident = sorted([*new, *again], key=lambda pair: pair[0].start)
             doc.spans[CONFIDENCES] = SpanGroup(
                 doc,
                 name=CONFIDENCES,
-                spans=spans,
-                attrs={"scores": np.array([score for _, score in predicted], dtype=np.float64)},
+                spans=[span for span, _ in confident],
+                attrs={"scores": np.array([score for _, score in confident], dtype=np.float64)},
             )
 
     def get_loss(

@@ -135,4 +135,4 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
 def test_saved_models_know_these_features():
     """They hold hashes: whoever changes what a feature reads makes all of them useless."""
     features = hashes("Ada Lin saw Oslo in 1999 ; U.S.")
-    assert f"{int(np.bitwise_xor.reduce(features, axis=None)):016x}" == "11ad99a282e59958"
+    assert f"{int(np.bitwise_xor.reduce(features, axis=None)):016x}" == "b741fa9bfa70423f"

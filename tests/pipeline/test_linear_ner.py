@@ -496,6 +496,23 @@ def test_earlier_entities_stay_and_have_no_confidence(lexical):
     assert [span.label_ for span in doc.spans[CONFIDENCES]] == ["geo"]
 
 
+def test_a_second_call_changes_nothing(lexical):
+    (doc,) = lexical.pipe(fresh(lexical, "Ada Lin saw Oslo ."))
+    before = [
+        (*entity, span._.confidence) for entity, span in zip(entities(doc), doc.ents, strict=True)
+    ]
+    doc = lexical.get_pipe("ner")(doc)
+    after = [
+        (*entity, span._.confidence) for entity, span in zip(entities(doc), doc.ents, strict=True)
+    ]
+    assert after == before and None not in after[0]
+
+
+def test_class_weights_of_unknown_labels():
+    with pytest.raises(ValueError, match="class_weights of ner names elf, and its labels are"):
+        trained(blank(class_weights={"elf": 2.0}))
+
+
 def test_blocked_tokens_stay_without_entity(lexical):
     """As spaCy's `ner` leaves them."""
     (doc,) = fresh(lexical, "Ada Lin saw Oslo .")

@@ -154,7 +154,7 @@ def test_experts_keep_the_order_of_the_config():
         model = spacy.registry.resolve(config)["model"]
         first, second, third = model.layers
         assert (first.name, third.name) == ("lexical_tagger", "lexical_tagger")
-        assert (first.attrs["min_count"], third.attrs["min_count"]) == (3, 7)
+        assert (first.attrs["min_count"], third.attrs["min_count"]) == (4, 7)
         assert second.has_ref("output")
         filled = spacy.registry.fill(config)
         config = Config().from_str(Config(filled).to_str())
