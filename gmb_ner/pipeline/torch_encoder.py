@@ -156,7 +156,7 @@ class WordTransformerModel(TransformerModel):
             attrs={
                 "convert_inputs": _convert_inputs,
                 "convert_outputs": _convert_outputs,
-                "precision": settings["precision"],
+                "precision": "float32",
             },
             shims=[shim],
             dims={"nI": None, "nO": None},
@@ -283,6 +283,9 @@ def _forward(
     width = model.get_dim("nO")
     hidden = torch.zeros((*batch.input_ids.shape, width), device=model.transformer.device)
     backprops = []
+    # Set anew each time: what is saved with a model would outlive an override at loading.
+    name = "precision" if is_train else "inference_precision"
+    encoder.attrs["precision"] = model.settings[name]
     for index in bucket(batch.lengths, model.settings["max_batch_pieces"]):
         pieces = int(batch.lengths[index].max())
         part = PieceBatch(

@@ -320,7 +320,7 @@ def test_what_is_kept_on_a_doc(tiny_bert, vocab):
 def test_bfloat16_is_close(checkpoint, vocab):
     docs = [Doc(vocab, words=text.split()) for text in TEXT]
     exact = np.concatenate(word_vectors(load(checkpoint), docs))
-    model = load(checkpoint, precision="bfloat16")
+    model = load(checkpoint, inference_precision="bfloat16")
     close = np.concatenate(word_vectors(model, docs))
     assert close.dtype == np.float32
     assert {p.dtype for p in weights(model).values()} == {torch.float32}
@@ -334,8 +334,8 @@ def test_auto_takes_bfloat16_where_the_processor_has_it(tiny_bert, vocab, monkey
         monkeypatch.setattr(
             "gmb_ner.pipeline.torch_encoder.has_bfloat16", lambda device, has=supported: has
         )
-        auto = word_vectors(load(tiny_bert, precision="auto"), docs)
-        chosen = word_vectors(load(tiny_bert, precision=precision), docs)
+        auto = word_vectors(load(tiny_bert, inference_precision="auto"), docs)
+        chosen = word_vectors(load(tiny_bert, inference_precision=precision), docs)
         np.testing.assert_array_equal(auto[0], chosen[0])
 
 
@@ -592,6 +592,7 @@ def test_transformer_within_a_component(tiny_bert):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"inference_precision": "half"}, "'half': choose one of auto, float32, bfloat16"),
         ({"precision": "float16"}, "'float16': choose one of auto, float32, bfloat16"),
         ({"window": 20, "context": 9}, "window of 20 pieces has no room for 9 of context"),
         ({"context": -1}, "no room for -1 of context"),
