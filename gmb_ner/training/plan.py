@@ -23,7 +23,7 @@ TRAINED_SHARE = 0.76  # of all words: neither test nor dev (canonical)
 
 # Parameters that each piece is multiplied with: all but the embeddings.
 _DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
-_EPOCHS = {"minilm": 3, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "cnn": 8}
+_EPOCHS = {"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "cnn": 8}
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
 # Set by hand: the share of the matrix products' speed that an update reaches, and what everything
