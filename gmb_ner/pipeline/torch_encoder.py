@@ -211,11 +211,6 @@ class WordTransformerModel(TransformerModel):
         return copied
 
 
-def make_transformer(name: str, **settings: Any) -> WordTransformerModel:
-    """See `gmb_ner.pipeline.transformer.create_transformer_model`."""
-    return WordTransformerModel(name, settings)
-
-
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are made in hardware there (elsewhere they are slower)."""
     if device.type == "cuda":

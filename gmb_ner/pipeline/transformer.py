@@ -56,7 +56,7 @@ def create_transformer_model(
     Raises ValueError for settings that do not fit each other.
     """
     # Only now, as it brings torch.
-    from gmb_ner.pipeline.torch_encoder import make_transformer
+    from gmb_ner.pipeline.torch_encoder import WordTransformerModel
 
     for given in (precision, inference_precision):
         if given not in PRECISIONS:
@@ -65,18 +65,18 @@ def create_transformer_model(
         raise ValueError(
             f"A window of {window} pieces has no room for {context} of context on both sides."
         )
-    return make_transformer(
-        name,
-        window=window,
-        context=context,
-        case_embeddings=case_embeddings,
-        precision=precision,
-        inference_precision=inference_precision,
-        max_batch_pieces=max_batch_pieces,
-        learn_rate_factor=learn_rate_factor,
-        tokenizer_config=dict(tokenizer_config),
-        transformer_config=dict(transformer_config),
-    )
+    settings = {
+        "window": window,
+        "context": context,
+        "case_embeddings": case_embeddings,
+        "precision": precision,
+        "inference_precision": inference_precision,
+        "max_batch_pieces": max_batch_pieces,
+        "learn_rate_factor": learn_rate_factor,
+        "tokenizer_config": dict(tokenizer_config),
+        "transformer_config": dict(transformer_config),
+    }
+    return WordTransformerModel(name, settings)
 
 
 @spacy.registry.architectures("gmb_ner.Tok2VecTransformer.v1")

@@ -27,8 +27,8 @@ _EPOCHS = {"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "cnn": 8}
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
 # Set by hand: the share of the matrix products' speed that an update reaches, and what everything
-# beside the encoder takes. Held against one training each of configs/minilm.cfg and
-# configs/minilm-stock.cfg on two cores; nobody has held them against a GPU or configs/cnn.cfg.
+# beside the encoder takes. "stock" was held against one training of configs/minilm-stock.cfg on two
+# cores (30 min told, 29 taken); nobody has held "ours", a GPU or configs/cnn.cfg against a clock.
 _EFFICIENCY = {"ours": 0.45, "stock": 0.25}
 _OTHER_WORDS_PER_SECOND = {"ours": 10_000, "stock": 6_000}
 
