@@ -19,12 +19,22 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each config.")] = 6,
     words: Annotated[int, typer.Option(min=1, help="Words of a turn, at least.")] = 10_000,
 ) -> None:
-    """Print the median words a second of each of CONFIGS, and its ratio to the first."""
+    """Print the median speeds of each of CONFIGS, in words a second, and their ratios."""
     encoder = fetch_minilm(assets).path.as_posix()
     speeds = compare(configs, corpus, encoder, rounds=rounds, words=words)
     first = next(iter(speeds.values()))
-    rows = [(name, f"{speed:,.0f}", f"{speed / first:.2f}") for name, speed in speeds.items()]
-    print(table(rows, header=("config", "words/s", "ratio"), divider=True, aligns=("l", "r", "r")))
+    rows = [
+        (
+            name,
+            f"{speed.read:,.0f}",
+            f"{speed.read / first.read:.2f}",
+            f"{speed.annotated:,.0f}",
+            f"{speed.annotated / first.annotated:.2f}",
+        )
+        for name, speed in speeds.items()
+    ]
+    header = ("config", "words/s", "ratio", "annotated words/s", "ratio")
+    print(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r")))
 
 
 if __name__ == "__main__":

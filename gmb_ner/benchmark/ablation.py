@@ -6,21 +6,26 @@ from typing import Any
 
 import numpy as np
 import spacy
-from spacy.tokens import Doc, DocBin
-from spacy.util import load_config
+from seqeval.scheme import IOB2, Entities
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Span
+from spacy.util import load_config, minibatch
 from spacy.vocab import Vocab
+from thinc.util import to_numpy
 
 from gmb_ner.benchmark.variants import VARIANTS, Variant
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.evaluation.intervals import paired_bootstrap
-from gmb_ner.evaluation.predict import predict_gold_tokens
-from gmb_ner.evaluation.scored import ScoredDoc, scored_doc
+from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, scored_doc
 from gmb_ner.evaluation.scores import f_score, sentence_counts
 from gmb_ner.files import read_object, work_folder, write_json
+from gmb_ner.pipeline.linear_ner import LinearNER
+from gmb_ner.training.reader import untagged_copy
 from gmb_ner.training.train import train
 
-SHARE = 4  # every fourth Doc trains, the one two behind it validates
+SHARE = 4  # every fourth Doc trains
+VALIDATION_SHARE = 8  # every eighth validates, none of them one that trains
 BASE = "base"
 
 
@@ -43,8 +48,8 @@ def ablate(
     epochs: of each training, instead of the config's.
     max_steps: end each training early, 0 for never.
 
-    Scored is dev together with a second quarter of the training part, in context and each
-    sentence by itself. Yields (name, seed, result) as soon as each is known.
+    Scored is dev together with an eighth of the training part that does not train, in context and
+    each sentence by itself. Yields (name, seed, result) as soon as each is known.
     Raises InputError for unknown variants or a corpus that is not there.
     """
     if unknown := sorted(set(names) - set(VARIANTS)):
@@ -55,7 +60,7 @@ def ablate(
     vocab = Vocab()
     trained = load_docs(corpus / "train.spacy", vocab)
     dev = load_docs(corpus / "dev.spacy", vocab)
-    validation = [*dev, *trained[SHARE // 2 :: SHARE]]
+    validation = [*dev, *trained[SHARE // 2 :: VALIDATION_SHARE]]
     for seed in seeds:
         for name in ordered:
             path = output / f"{name}-{seed}.json"
@@ -73,6 +78,8 @@ def ablate(
                         encoder_path=encoder_path,
                         seed=seed,
                         max_steps=max_steps,
+                        # The weights of the end are scored, whatever the variant.
+                        evaluations=1,
                     )
                     result = score(work / "training" / "model-best", validation)
                 result |= {key: run[key] for key in ("words_per_second", "seconds", "steps")}
@@ -84,15 +91,17 @@ def score(model: Path, validation: Sequence[Doc]) -> dict[str, Any]:
     """Strict scores of a pipeline, in context and sentence by sentence, ready for JSON.
 
     Returns `context` and `sentences`: (sentences, 3) counts as of
-    `gmb_ner.evaluation.scores.sentence_counts`; and `by_label`: F1 in context.
+    `gmb_ner.evaluation.scores.sentence_counts`; `argmax`: those in context with the best tag of
+    each word instead of the best sequence; and `by_label`: F1 in context.
     """
     nlp = spacy.load(model)
-    whole = _scored(nlp, validation)
-    single = _scored(nlp, [part for doc in validation for part in annotated_sentences(doc)])
+    decoded, argmax = _scored(nlp, validation)
+    sentences = [part for doc in validation for part in annotated_sentences(doc)]
     return {
-        "context": sentence_counts(whole).tolist(),
-        "sentences": sentence_counts(single).tolist(),
-        "by_label": _by_label(whole),
+        "context": sentence_counts(decoded).tolist(),
+        "argmax": sentence_counts(argmax).tolist(),
+        "sentences": sentence_counts(_scored(nlp, sentences)[0]).tolist(),
+        "by_label": _by_label(decoded),
     }
 
 
@@ -113,6 +122,15 @@ def table(results: Iterable[tuple[str, int, dict[str, Any]]]) -> str:
         "art / eve / nat | words/s |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
+    if BASE in runs:
+        argmax = {seed: run | {"context": run["argmax"]} for seed, run in runs[BASE].items()}
+        gain = _gain(runs[BASE], argmax, list(argmax))
+        f1 = np.mean([100 * _f1(run["context"]) for run in argmax.values()])
+        seeds = ", ".join(map(str, argmax))
+        lines.append(
+            f"| base, each word's best tag instead of the best sequence | {seeds} | {f1:.2f} | "
+            f"{gain} |  |  |  |"
+        )
     for name, by_seed in runs.items():
         paired = [seed for seed in by_seed if seed in runs.get(BASE, {})]
         gain = "" if name == BASE or not paired else _gain(runs[BASE], by_seed, paired)
@@ -160,9 +178,31 @@ def _by_label(docs: Sequence[ScoredDoc]) -> dict[str, float]:
     return scores
 
 
-def _scored(nlp: spacy.Language, docs: Sequence[Doc]) -> list[ScoredDoc]:
-    predictions = predict_gold_tokens(nlp, docs)
-    return [scored_doc(doc, predicted) for doc, predicted in zip(docs, predictions, strict=True)]
+def _scored(nlp: Language, docs: Sequence[Doc]) -> tuple[list[ScoredDoc], list[ScoredDoc]]:
+    """The entities of the best tag sequences, and those of each word's best tag."""
+    recognizer = nlp.get_pipe("ner")
+    assert isinstance(recognizer, LinearNER)
+    decoded, argmax = [], []
+    for references in minibatch(docs, nlp.batch_size):
+        blank = [untagged_copy(reference) for reference in references]
+        with nlp.select_pipes(disable="ner"):
+            predicted = list(nlp.pipe(blank))
+        scores = recognizer.tag_scores(predicted)
+        recognizer.set_annotations(predicted, recognizer.decode(predicted, scores))
+        for reference, doc, doc_scores in zip(references, predicted, scores, strict=True):
+            decoded.append(scored_doc(reference, doc))
+            tags = [recognizer.tags[i] for i in to_numpy(doc_scores).argmax(axis=1)]
+            doc.set_ents(
+                [Span(doc, start, end, label=label) for start, end, label in strict_spans(tags)]
+            )
+            argmax.append(scored_doc(reference, doc))
+    return decoded, argmax
+
+
+def strict_spans(tags: Sequence[str]) -> list[EntitySpan]:
+    """The entities of tags that need not be IOB2, as seqeval's strict mode reads them."""
+    (entities,) = Entities([list(tags)], IOB2).entities
+    return [(entity.start, entity.end, entity.tag) for entity in entities]
 
 
 def _write_parts(folder: Path, parts: dict[str, list[Doc]], *, single: bool) -> None:

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
@@ -15,9 +16,21 @@ from spacy.util import fix_random_seed, load_config, registry, resolve_dot_names
 from thinc.api import Optimizer
 
 from gmb_ner.training.precision import cpu_bfloat16, cpu_has_bfloat16
+from gmb_ner.training.reader import MISSING
 from gmb_ner.training.train import STOCK
 
 INIT_DOCS = 300
+
+
+class Speed(NamedTuple):
+    """Words a second.
+
+    read: all that the encoder reads.
+    annotated: those that are learned from; the others are their context.
+    """
+
+    read: float
+    annotated: float
 
 
 class Trainee:
@@ -52,31 +65,37 @@ class Trainee:
             settings["batcher"](read(self.nlp)) for _ in repeat(None)
         )
 
-    def words_per_second(self, words: int) -> float:
-        """The speed of updates on at least so many words."""
-        seen, started = 0, time.perf_counter()
+    def train(self, words: int) -> Speed:
+        """Take updates on at least so many words."""
+        read, annotated, seconds = 0, 0, 0.0
         with self.precision():
             for batch in self.batches:
+                started = time.perf_counter()
                 self.nlp.update(batch, sgd=self.optimizer, drop=self.dropout)
                 self.optimizer.step_schedules()
-                seen += sum(len(example.predicted) for example in batch)
-                if seen >= words:
+                seconds += time.perf_counter() - started
+                read += sum(len(example.predicted) for example in batch)
+                for example in batch:
+                    annotated += int((example.reference.to_array("ENT_IOB") != MISSING).sum())
+                if read >= words:
                     break
-        return seen / (time.perf_counter() - started)
+        return Speed(read / seconds, annotated / seconds)
 
 
 def compare(
     configs: Sequence[Path], corpus: Path, encoder_path: str, *, rounds: int, words: int
-) -> dict[str, float]:
-    """The median speed of each config, in words a second, by the file's stem.
+) -> dict[str, Speed]:
+    """The median speeds of each config by the file's stem.
 
     rounds: in each, every config has its turn; one before them does not count.
     words: of a turn, at least.
     """
     fix_random_seed(0)
     trainees = {path.stem: Trainee(path, corpus, encoder_path) for path in configs}
-    speeds: dict[str, list[float]] = {name: [] for name in trainees}
+    speeds: dict[str, list[Speed]] = {name: [] for name in trainees}
     for _ in range(rounds + 1):
         for name, trainee in trainees.items():
-            speeds[name].append(trainee.words_per_second(words))
-    return {name: median(islice(taken, 1, None)) for name, taken in speeds.items()}
+            speeds[name].append(trainee.train(words))
+    return {
+        name: Speed(*map(median, zip(*taken[1:], strict=True))) for name, taken in speeds.items()
+    }

@@ -75,6 +75,13 @@ VARIANTS: dict[str, Variant] = {
     "base": Variant("configs/minilm.cfg as it is"),
     "no-lexical": Variant("without the lexical expert", one_expert("contextual")),
     "no-case": Variant("without case embeddings", setting(f"{ENCODER}.case_embeddings", False)),
+    "learned-embeddings": Variant(
+        "word embeddings learned as well", setting(f"{ENCODER}.freeze_embeddings", False)
+    ),
+    "no-dropout": Variant(
+        "no dropout in the encoder",
+        setting(f"{ENCODER}.transformer_config.hidden_dropout_prob", 0.0),
+    ),
     "sentences": Variant("trained on single sentences", single_sentences=True),
     "smaller-batches": Variant("batches half as large", scaled("training.batcher.size", 0.5)),
     "larger-batches": Variant("batches twice as large", scaled("training.batcher.size", 2)),

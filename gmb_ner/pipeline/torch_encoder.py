@@ -1,6 +1,7 @@
 """The torch side of `gmb_ner.TransformerModel.v1`: encoder, its update, and the thinc model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from spacy_transformers.layers.transformer_model import (
 from thinc.api import Model, Optimizer, chain
 from thinc.layers.pytorchwrapper import forward as pytorch_forward
 from thinc.types import ArgsKwargs, Ragged
+from thinc.util import xp2torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -47,11 +49,16 @@ class Encoder(torch.nn.Module):
 
     def add_case_embeddings(self) -> None:
         """Add them, all zero, and say so in the config, with which they are saved and loaded."""
-        words: Any = self.transformer.get_input_embeddings()
+        words: Any = self.get_input_embeddings()
         width = words.weight.shape[1]
         self.case_embeddings = torch.nn.Embedding(len(CASES), width, device=self.device)
         torch.nn.init.zeros_(self.case_embeddings.weight)
         self.config.case_embeddings = True
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """The embeddings of the pieces."""
+        embeddings: torch.nn.Module = self.transformer.get_input_embeddings()
+        return embeddings
 
     @property
     def config(self) -> PretrainedConfig:
@@ -89,7 +96,7 @@ class Encoder(torch.nn.Module):
             if self.case_embeddings is None:
                 inputs = {"input_ids": input_ids}
             else:
-                words = self.transformer.get_input_embeddings()(input_ids)
+                words = self.get_input_embeddings()(input_ids)
                 inputs = {"inputs_embeds": words + self.case_embeddings(case_ids)}
             output = self.transformer(**inputs, attention_mask=attention_mask)
         return output.last_hidden_state.float()
@@ -133,6 +140,39 @@ class EncoderShim(HFShim):
             group["weight_decay"] = optimizer.L2
         self._steps.step()
         self._steps.zero_grad()
+        if optimizer.averages is not None:
+            self._average(optimizer.averages, parameters)
+
+    def _average(self, averages: dict[Any, Any], parameters: list[torch.nn.Parameter]) -> None:
+        """Bring the moving averages of parameters up to date, by the rule of thinc's own."""
+        names = {id(p): name for name, p in self._model.named_parameters()}
+        keys = [(self.id, names[id(p)]) for p in parameters]
+        for key, p in zip(keys, parameters, strict=True):
+            # thinc's begin with 0, and so count less than they should for some steps.
+            averages.setdefault(key, p.detach().clone())
+        updates = self._steps.state[parameters[0]]["step"].item()
+        newest: list[torch.Tensor] = list(parameters)
+        with torch.no_grad():
+            torch._foreach_lerp_([averages[key] for key in keys], newest, 9 / (10 + updates))
+
+    @contextmanager
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Take averaged parameters for as long as the block lasts."""
+        # thinc's own looks for keys that its optimizers do not write.
+        own = {n: p for n, p in self._model.named_parameters() if (self.id, n) in params}
+        before = {name: p.detach().clone() for name, p in own.items()}
+        try:
+            with torch.no_grad():
+                for name, p in own.items():
+                    average = params[self.id, name]
+                    # thinc keeps arrays, our own steps tensors.
+                    is_tensor = isinstance(average, torch.Tensor)
+                    p.copy_(average if is_tensor else xp2torch(average, device=p.device))
+            yield
+        finally:
+            with torch.no_grad():
+                for name, p in own.items():
+                    p.copy_(before[name])
 
 
 class WordTransformerModel(TransformerModel):
@@ -281,6 +321,9 @@ def _forward(
     # Set anew each time: what is saved with a model would outlive an override at loading.
     name = "precision" if is_train else "inference_precision"
     encoder.attrs["precision"] = model.settings[name]
+    if is_train:
+        learned = not model.settings["freeze_embeddings"]
+        model.transformer.get_input_embeddings().requires_grad_(learned)
     for index in bucket(batch.lengths, model.settings["max_batch_pieces"]):
         pieces = int(batch.lengths[index].max())
         part = PieceBatch(

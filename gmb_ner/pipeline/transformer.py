@@ -27,6 +27,7 @@ def create_transformer_model(
     inference_precision: str = "float32",
     max_batch_pieces: int = 4096,
     learn_rate_factor: float = 1.0,
+    freeze_embeddings: bool = False,
     tokenizer_config: dict[str, Any] = {},  # noqa: B006 (read only; thinc needs the default)
     transformer_config: dict[str, Any] = {},  # noqa: B006
 ) -> "TransformerModel":
@@ -48,6 +49,9 @@ def create_transformer_model(
     max_batch_pieces (int): windows of similar length are read together, up to so many pieces with
         padding. Less needs less memory.
     learn_rate_factor (float): of the optimizer's learning rate, for the encoder.
+    freeze_embeddings (bool): leave the pretrained embeddings of the pieces as they are. They are
+        half of a small encoder's weights and get few gradients each; a step without them is
+        shorter. Case embeddings are learned all the same.
     tokenizer_config, transformer_config (dict): passed to the tokenizer and the checkpoint's
         config, as in spacy-transformers.
 
@@ -73,6 +77,7 @@ def create_transformer_model(
         "inference_precision": inference_precision,
         "max_batch_pieces": max_batch_pieces,
         "learn_rate_factor": learn_rate_factor,
+        "freeze_embeddings": freeze_embeddings,
         "tokenizer_config": dict(tokenizer_config),
         "transformer_config": dict(transformer_config),
     }
@@ -91,6 +96,7 @@ def create_tok2vec_transformer(
     inference_precision: str = "float32",
     max_batch_pieces: int = 4096,
     learn_rate_factor: float = 1.0,
+    freeze_embeddings: bool = False,
     tokenizer_config: dict[str, Any] = {},  # noqa: B006
     transformer_config: dict[str, Any] = {},  # noqa: B006
 ) -> Model[list[Doc], list[Floats2d]]:
@@ -112,6 +118,7 @@ def create_tok2vec_transformer(
         inference_precision=inference_precision,
         max_batch_pieces=max_batch_pieces,
         learn_rate_factor=learn_rate_factor,
+        freeze_embeddings=freeze_embeddings,
         tokenizer_config=tokenizer_config,
         transformer_config=transformer_config,
     )

@@ -9,7 +9,9 @@ def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware (elsewhere autocast is slower)."""
     import torch
 
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    from gmb_ner.pipeline.torch_encoder import has_bfloat16
+
+    return has_bfloat16(torch.device("cpu"))
 
 
 @contextmanager

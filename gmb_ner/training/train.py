@@ -45,14 +45,14 @@ class Schedule:
         """Words seen in the whole training, counted anew in each epoch."""
         return self.words_per_epoch * self.steps / self.steps_per_epoch
 
-    def overrides(self, config: Config) -> dict[str, Any]:
+    def overrides(self, config: Config, evaluations: int) -> dict[str, Any]:
         """Config settings that follow: epochs, evaluations, length of a linear learning rate.
 
-        Every evaluation writes the model, so there are few of them.
+        evaluations: how often dev is scored on the way; each time the model may be written.
         """
         chosen: dict[str, Any] = {
             "training.max_epochs": self.epochs,
-            "training.eval_frequency": max(1, self.steps // EVALUATIONS),
+            "training.eval_frequency": max(1, self.steps // evaluations),
         }
         rate = config["training"]["optimizer"]["learn_rate"]
         if isinstance(rate, dict) and rate["@schedules"].startswith("warmup_linear"):
@@ -160,6 +160,7 @@ def train(
     seed: int = 0,
     max_steps: int = 0,
     fit: bool = True,
+    evaluations: int = EVALUATIONS,
 ) -> dict[str, Any]:
     """Train a pipeline into `output`/model-best and record how in `output`/run.json.
 
@@ -170,6 +171,7 @@ def train(
     max_steps: end after so many batches, 0 for as many as the config says.
     fit: fit learning rate and evaluations to the size of the corpus; else the config is taken as
         it is.
+    evaluations: how often a fitted training scores dev, beside its beginning and its end.
     Returns the record; `steps` and `words_per_second` are None where the config is not fitted.
     Raises InputError for a GPU or a corpus that cannot be used.
     """
@@ -200,7 +202,7 @@ def train(
     schedule = None
     if fit:
         schedule = plan_schedule(util.load_config(config_path, overrides), max_steps)
-        overrides.update(schedule.overrides(config))
+        overrides.update(schedule.overrides(config, evaluations))
 
     (output / RUN).unlink(missing_ok=True)
     encoded = "transformer" in config["components"]

@@ -476,6 +476,55 @@ def test_every_training_begins_with_new_moments(tiny_bert, vocab):
         assert equal(weights(model), expected)
 
 
+@pytest.mark.parametrize("name", ["AdamW", "RAdam"])
+def test_averages_of_the_weights(tiny_bert, vocab, name):
+    docs = [Doc(vocab, words=text.split()) for text in TEXT]
+    model = load(tiny_bert, transformer_config=NO_DROPOUT)
+    optimizer = OPTIMIZERS[name]()
+    optimizer.averages = {}
+    seen = []
+    for seed in range(3):
+        one_step(model, docs, optimizer, seed=seed)
+        seen.append(weights(model))
+    with model.use_params(optimizer.averages):
+        averaged = weights(model)
+    assert equal(weights(model), seen[-1])
+    parameter = "transformer.encoder.layer.0.output.dense.weight"
+    # thinc's rule: the newest of t counts 9 / (10 + t); our own steps begin with the first weights.
+    expected = seen[0][parameter] * (1.0 if name == "AdamW" else 9 / 11)
+    for updates, after in enumerate(seen[1:], start=2):
+        expected = torch.lerp(expected, after[parameter], 9 / (10 + updates))
+    torch.testing.assert_close(averaged[parameter], expected, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(averaged[parameter], seen[-1][parameter])
+
+
+def test_no_averages_unless_asked_for(tiny_bert, vocab):
+    model = load(tiny_bert)
+    one_step(model, [Doc(vocab, words=["Nile"])], Adam(0.001, use_averages=False))
+    before = weights(model)
+    with model.use_params({}):
+        assert equal(weights(model), before)
+
+
+def test_frozen_embeddings(checkpoint, vocab):
+    docs = [Doc(vocab, words=text.split()) for text in TEXT]
+    model = load(checkpoint, freeze_embeddings=True, case_embeddings=True)
+    # Freezing belongs to training and outlives a way to disk and back.
+    model = model.from_bytes(model.to_bytes())
+    before = weights(model)
+    one_step(model, docs, Adam(0.01, L2=0.1))
+    after = weights(model)
+    (frozen,) = [name for name in before if "word_embeddings" in name]
+    assert torch.equal(after[frozen], before[frozen])
+    # Rare exceptions are parameters that an encoder does not use, such as a pooler.
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    assert {"case_embeddings.weight"} < changed
+    assert len(changed) > len(before) / 2
+    model.settings["freeze_embeddings"] = False
+    one_step(model, docs, Adam(0.01))
+    assert not torch.equal(weights(model)[frozen], before[frozen])
+
+
 # Case
 
 

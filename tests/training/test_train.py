@@ -66,14 +66,14 @@ def test_schedule_overrides():
     schedule = Schedule(steps_per_epoch=100, epochs=2, steps=200, words_per_epoch=1000)
     assert schedule.words == 2000
     linear = Config({"training": {"optimizer": {"learn_rate": {"@schedules": "warmup_linear.v1"}}}})
-    assert schedule.overrides(linear) == {
+    assert schedule.overrides(linear, 4) == {
         "training.max_epochs": 2,
         "training.eval_frequency": 50,
         "training.optimizer.learn_rate.total_steps": 200,
         "training.optimizer.learn_rate.warmup_steps": 20,
     }
     constant = Config({"training": {"optimizer": {"learn_rate": 0.001}}})
-    assert schedule.overrides(constant) == {
+    assert schedule.overrides(constant, 4) == {
         "training.max_epochs": 2,
         "training.eval_frequency": 50,
     }
