@@ -49,13 +49,23 @@ def one_expert(name: str) -> Callable[[Config], None]:
     """Only this of the experts."""
 
     def change(config: Config) -> None:
-        config["components"]["ner"]["model"] = config["components"]["ner"]["model"]["*"][name]
+        ner = config["components"]["ner"]
+        experts = ner["model"]["*"]
+        ner["loss"] = ner["loss"][list(experts).index(name)]
+        ner["model"] = experts[name]
 
     return change
 
 
+def _annotated_only(config: Config) -> None:
+    """Batches keep their number of annotated words: about three quarters of all, canonical."""
+    setting("corpora.train.annotated_only", True)(config)
+    scaled("training.batcher.size", 0.76)(config)
+
+
 def _convolution(config: Config) -> None:
     """A third expert: spaCy's own tok2vec."""
+    config["components"]["ner"]["loss"].append("crf")
     config["components"]["ner"]["model"]["*"]["convolution"] = {
         "@architectures": "gmb_ner.LinearTagger.v1",
         "tok2vec": {
@@ -89,11 +99,20 @@ VARIANTS: dict[str, Variant] = {
     "faster": Variant("twice the learning rate", scaled(f"{ENCODER}.learn_rate_factor", 2)),
     "longer": Variant("twice the epochs", scaled("training.max_epochs", 2)),
     "smoothing": Variant("label smoothing 0.1", setting(f"{NER}.label_smoothing", 0.1)),
-    "crf": Variant("CRF loss", setting(f"{NER}.loss", "crf")),
-    "rare": Variant(
-        "rare labels weigh three times",
-        setting(f"{NER}.class_weights", dict.fromkeys(RARE, 3.0)),
+    "crf": Variant("CRF loss of both experts", setting(f"{NER}.loss", "crf")),
+    "cross-entropy": Variant(
+        "cross-entropy of both experts", setting(f"{NER}.loss", "cross_entropy")
     ),
+    "averages": Variant("averaged weights", setting("training.optimizer.use_averages", True)),
+    "rare-weights": Variant(
+        "rare labels weigh five times",
+        setting(f"{NER}.class_weights", dict.fromkeys(RARE, 5.0)),
+    ),
+    "rare-sampling": Variant(
+        "Docs with rare labels come three times",
+        setting("corpora.train.repeat", dict.fromkeys(RARE, 3)),
+    ),
+    "annotated": Variant("without the context of other parts", _annotated_only),
     "mean-pooling": Variant(
         "mean of a word's pieces instead of the first",
         setting(f"{NER}.model.*.contextual.tok2vec.pooling", {"@layers": "reduce_mean.v1"}),

@@ -15,7 +15,12 @@ from gmb_ner.evaluation.intervals import bootstrap_interval
 from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
 from gmb_ner.evaluation.report import classification_report
 from gmb_ner.evaluation.scored import ScoredDoc, is_scored, scored_doc
-from gmb_ner.evaluation.scores import sentence_counts, strict_scores, token_f_without_o
+from gmb_ner.evaluation.scores import (
+    sentence_counts,
+    strict_scores,
+    token_f_by_label,
+    token_f_without_o,
+)
 from gmb_ner.pipeline.labels import LabelMap, resolve_label_map
 from gmb_ner.pipeline.scorer import relabel, score_entities
 
@@ -53,7 +58,7 @@ def evaluate(
         counts: documents, sentences, words and entities that are scored;
         gold_tokens, raw_text: ents_p, ents_r, ents_f, ents_per_type (with support), macro_f, as
             `gmb_ner.pipeline.scorer.score_entities` defines them;
-        token_f_without_o: see `gmb_ner.evaluation.scores`, on gold tokens;
+        token_f_without_o, token_f_by_label: see `gmb_ner.evaluation.scores`, on gold tokens;
         interval95: [low, high] of ents_f on gold tokens, bootstrap over sentences;
         words_per_second: gold tokens of the documents by the time they take from raw text;
         confusion (gold label -> predicted label -> count) and error_kinds, on gold tokens: see
@@ -98,6 +103,7 @@ def evaluate(
         "gold_tokens": gold_tokens,
         "raw_text": raw_text,
         "token_f_without_o": token_f_without_o(scored),
+        "token_f_by_label": token_f_by_label(scored),
         "interval95": list(bootstrap_interval(sentence_counts(scored))),
         "words_per_second": sum(len(doc) for doc in references) / stopwatch.seconds,
         "confusion": confusion_table(scored).to_dict(orient="index"),

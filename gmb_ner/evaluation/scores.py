@@ -1,6 +1,7 @@
 """Scores of predicted entities against gold ones: strict, per sentence, and by token."""
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,13 +59,29 @@ def token_f_without_o(docs: Iterable[ScoredDoc]) -> float:
     of W. Lin and J. Liu, "Named Entity Recognition with pretrained BERT" (2020); it forgives
     wrong boundaries and is not comparable with the strict scores.
     """
-    right = in_gold = in_predicted = 0
+    return f_score(*np.sum([np.zeros(3), *_token_counts(docs).values()], axis=0))
+
+
+def token_f_by_label(docs: Iterable[ScoredDoc]) -> dict[str, float]:
+    """The F1 (0..1) of each label by that measure, sorted by label."""
+    return {label: f_score(*counts) for label, counts in sorted(_token_counts(docs).items())}
+
+
+def _token_counts(docs: Iterable[ScoredDoc]) -> dict[str, NDArray[np.int64]]:
+    """True positives, false positives and false negatives by label, B and I merged: (3,) each."""
+    counts: dict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(3, dtype=np.int64))
     for doc in docs:
         gold, predicted = _labels_by_token(doc.gold), _labels_by_token(doc.predicted)
-        right += len(gold.items() & predicted.items())
-        in_gold += len(gold)
-        in_predicted += len(predicted)
-    return f_score(right, in_predicted - right, in_gold - right)
+        for column, tokens in enumerate(
+            (
+                gold.items() & predicted.items(),
+                predicted.items() - gold.items(),
+                gold.items() - predicted.items(),
+            )
+        ):
+            for _, label in tokens:
+                counts[label][column] += 1
+    return counts
 
 
 def _labels_by_token(spans: Iterable[EntitySpan]) -> dict[int, str]:

@@ -73,7 +73,7 @@ def create_linear_ner(
     nlp: Language,
     name: str,
     model: Model[list[Doc], list[Floats2d]],
-    loss: str,
+    loss: str | list[str],
     label_smoothing: float,
     class_weights: dict[str, float],
     threshold: float,
@@ -83,10 +83,11 @@ def create_linear_ner(
 
     model (Model[List[Doc], List[Floats2d]]): scores of the tags of each word, as
         `gmb_ner.LinearTagger.v1`, `gmb_ner.LexicalTagger.v1` or, for both, `ExpertTaggers.v1`.
-    loss (str): "cross_entropy" of each token, or "crf", of each Doc's tag sequence.
-    label_smoothing (float): see `gmb_ner.pipeline.losses.cross_entropy`; not for "crf".
-    class_weights (Dict[str, float]): how much tokens of a label count, 1 where not given; not for
-        "crf".
+    loss (Union[str, List[str]]): "cross_entropy" of each token, or "crf", of each Doc's tag
+        sequence; of experts, one for all or a list with one for each.
+    label_smoothing (float): see `gmb_ner.pipeline.losses.cross_entropy`; no part of "crf".
+    class_weights (Dict[str, float]): how much tokens of a label count, 1 where not given; no part
+        of "crf".
     threshold (float): entities with less confidence are left out, in [0, 1].
     scorer (Optional[Callable]): of the entities.
     """
@@ -129,14 +130,16 @@ class LinearNER(TrainablePipe):
         model: Model[list[Doc], list[Floats2d]],
         name: str = "linear_ner",
         *,
-        loss: str = "cross_entropy",
+        loss: str | Sequence[str] = "cross_entropy",
         label_smoothing: float = 0.0,
         class_weights: dict[str, float] | None = None,
         threshold: float = 0.0,
         scorer: Callable | None = get_ner_prf,
     ) -> None:
-        if loss not in LOSSES:
-            raise ValueError(f"loss is {loss!r}: choose one of {', '.join(LOSSES)}.")
+        losses = [loss] if isinstance(loss, str) else list(loss)
+        for one in losses:
+            if one not in LOSSES:
+                raise ValueError(f"loss is {one!r}: choose one of {', '.join(LOSSES)}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is a share in [0, 1), not {label_smoothing}.")
         if not 0 <= threshold <= 1:
@@ -145,13 +148,13 @@ class LinearNER(TrainablePipe):
         for label, weight in class_weights.items():
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"class_weights are 0 or more; that of {label} is {weight}.")
-        if loss == "crf" and (label_smoothing or class_weights):
+        if "cross_entropy" not in losses and (label_smoothing or class_weights):
             raise ValueError(
                 "label_smoothing and class_weights belong to loss cross_entropy: leave them out "
                 "with crf."
             )
         self.vocab, self.model, self.name, self.scorer = vocab, model, name, scorer
-        self.loss, self.label_smoothing = loss, label_smoothing
+        self.losses, self.label_smoothing = losses, label_smoothing
         self.class_weights, self.threshold = class_weights, threshold
         # What is learned or fitted beside the model's weights; saved with the component.
         self.cfg: dict[str, Any] = {"labels": [], "temperature": 1.0}
@@ -299,16 +302,25 @@ class LinearNER(TrainablePipe):
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
     ) -> tuple[float, list[Floats2d]]:
-        """The loss in nats a known token, summed over experts, and its gradient by the scores."""
+        """The loss in nats a known token, summed over experts, and its gradient by the scores.
+
+        Raises ValueError where there are neither one loss nor as many as experts.
+        """
         examples = list(examples)
         validate_examples(examples, "LinearNER.get_loss")
         if not examples:
             return 0.0, []
         gold = self._gold(examples)
         loss, gradients = 0.0, []
-        experts = [self._split(output) for output in scores]
-        for i in range(len(experts[0])):
-            expert_loss, gradient = self._expert_loss([parts[i] for parts in experts], gold)
+        experts = list(zip(*(self._split(output) for output in scores), strict=True))
+        losses = self.losses * len(experts) if len(self.losses) == 1 else self.losses
+        if len(losses) != len(experts):
+            raise ValueError(
+                f"{self.name} has {len(experts)} experts and {len(losses)} losses: give one loss "
+                "for all, or one for each."
+            )
+        for kind, parts in zip(losses, experts, strict=True):
+            expert_loss, gradient = self._expert_loss(kind, list(parts), gold)
             loss += expert_loss
             gradients.append(gradient)
         joined = [self.model.ops.xp.hstack(parts) for parts in zip(*gradients, strict=True)]
@@ -351,11 +363,11 @@ class LinearNER(TrainablePipe):
         return sum(log_softmax(part) for part in self._split(output))
 
     def _expert_loss(
-        self, scores: list[Floats2d], gold: list[np.ndarray]
+        self, kind: str, scores: list[Floats2d], gold: list[np.ndarray]
     ) -> tuple[float, list[Floats2d]]:
         xp = self.model.ops.xp
         lengths = [len(part) for part in scores]
-        if self.loss == "crf":
+        if kind == "crf":
             padded, sizes = _pad(scores)
             start, transition = constraints(self.labels)
             loss, gradient = crf_negative_log_likelihood(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
+from itertools import repeat as repeated
 from pathlib import Path
 
 import spacy
@@ -14,7 +15,11 @@ MISSING = 0  # Token.ent_iob where nothing is known
 
 @spacy.registry.readers("gmb_ner.DocReader.v1")
 def create_doc_reader(
-    path: Path, raw_share: float = 0.0, annotated_only: bool = False, limit: int = 0
+    path: Path,
+    raw_share: float = 0.0,
+    annotated_only: bool = False,
+    limit: int = 0,
+    repeat: dict[str, int] = {},  # noqa: B006 (read only; thinc needs the default)
 ) -> Callable[[Language], Iterator[Example]]:
     """Read a DocBin as Examples; no annotated token is dropped, whatever the Doc's length.
 
@@ -27,17 +32,23 @@ def create_doc_reader(
         (spacy/pipeline/_parser_internals/ner.pyx) make every action free where annotation is
         missing, so that an entity opened there may run on into annotated words.
     limit (int): at most so many Docs of the file, 0 for all.
+    repeat (Dict[str, int]): Docs with an entity of these labels come so many times a pass, so that
+        rare labels are seen more often; where several apply, the highest counts.
     """
     if not 0 <= raw_share <= 1:
         raise ValueError(f"raw_share is a share between 0 and 1, not {raw_share}.")
+    for label, times in repeat.items():
+        if times < 1:
+            raise ValueError(f"repeat has {times} for {label}: give how many times, at least 1.")
 
     def references(nlp: Language) -> Iterator[Doc]:
         docs = islice(DocBin().from_disk(path).get_docs(nlp.vocab), limit or None)
         for doc in docs:
-            if annotated_only and any(token.ent_iob == MISSING for token in doc):
-                yield from (run.as_doc() for run in annotated_runs(doc))
-            else:
-                yield doc
+            partly = annotated_only and any(token.ent_iob == MISSING for token in doc)
+            parts = (run.as_doc() for run in annotated_runs(doc)) if partly else [doc]
+            for part in parts:
+                times = max((repeat.get(ent.label_, 1) for ent in part.ents), default=1)
+                yield from repeated(part, times)
 
     def read(nlp: Language) -> Iterator[Example]:
         for i, reference in enumerate(references(nlp)):

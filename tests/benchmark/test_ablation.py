@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
 from spacy.vocab import Vocab
 
-from gmb_ner.benchmark.ablation import ablate, annotated_sentences, table
+from gmb_ner.benchmark.ablation import ablate, annotated_sentences, strict_spans, table
 from gmb_ner.benchmark.variants import VARIANTS
 from gmb_ner.errors import InputError
 
@@ -66,12 +66,18 @@ def test_unknown_variant(sample_corpus, tmp_path):
         list(ablate(CONFIG, sample_corpus, tmp_path, names=["elmo"], seeds=[0]))
 
 
+def test_strict_spans_drop_what_iob2_does_not_allow():
+    tags = ["I-per", "B-geo", "I-geo", "I-per", "O", "B-tim", "I-geo", "B-org", "B-org"]
+    assert strict_spans(tags) == [(1, 3, "geo"), (5, 6, "tim"), (7, 8, "org"), (8, 9, "org")]
+
+
 def test_table():
     def result(right, wrong):
         counts = [[1, 0, 0]] * right + [[0, 1, 1]] * wrong
         by_label = {"art": 0.25}
         return {
             "context": counts,
+            "argmax": [[0, 1, 1], *counts[1:]],
             "sentences": counts[::-1],
             "by_label": by_label,
             "words_per_second": 1234.5,
@@ -82,5 +88,8 @@ def test_table():
     assert lines[2] == (
         "| base: configs/minilm.cfg as it is | 0, 1 | 70.00 |  | 70.00 | 25 / 0 / 0 | 1,234 |"
     )
+    assert lines[3].startswith(
+        "| base, the best tag of each word instead of the best sequence | 0, 1 | 60.00 | -10.00 ("
+    )
     # Only seed 0 has both, so the gain is over that one.
-    assert lines[3].startswith("| crf: CRF loss | 0 | 70.00 | +10.00 (")
+    assert lines[4].startswith("| crf: CRF loss of both experts | 0 | 70.00 | +10.00 (")

@@ -49,6 +49,7 @@ def test_end_to_end(ruler, docs):
     assert result["raw_text"] == tokens
     assert result["counts"] == {"documents": 2, "sentences": 4, "words": 22, "entities": 6}
     assert result["token_f_without_o"] == pytest.approx(2 * 6 / (7 + 9))
+    assert sorted(result["token_f_by_label"]) == sorted({*result["gold_tokens"]["ents_per_type"]})
     assert result["error_kinds"] == {
         "correct": 3,
         "label": 1,

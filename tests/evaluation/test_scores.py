@@ -11,7 +11,13 @@ from spacy.vocab import Vocab
 from gmb_ner.evaluation.errors import confusion_table, error_kinds
 from gmb_ner.evaluation.report import classification_report, tag_sequences
 from gmb_ner.evaluation.scored import scored_doc
-from gmb_ner.evaluation.scores import f_score, sentence_counts, strict_scores, token_f_without_o
+from gmb_ner.evaluation.scores import (
+    f_score,
+    sentence_counts,
+    strict_scores,
+    token_f_by_label,
+    token_f_without_o,
+)
 
 VOCAB = Vocab()
 TAGS = st.sampled_from(["O", *(f"{prefix}-{x}" for prefix in "BI" for x in "xyz")])
@@ -75,6 +81,11 @@ def test_all_measures_agree_with_each_other_and_with_seqeval(drawn):
             gold_labels, predicted_labels, labels=["x", "y", "z"], average="micro", zero_division=0
         )
         assert token_f_without_o(scored) == pytest.approx(expected)
+        present = sorted({*gold_labels, *predicted_labels} - {""})
+        by_label = token_f1(
+            gold_labels, predicted_labels, labels=present, average=None, zero_division=0
+        )
+        assert token_f_by_label(scored) == pytest.approx(dict(zip(present, by_label, strict=True)))
 
 
 def test_counts_by_sentence(tagged):
@@ -96,7 +107,9 @@ def test_a_prediction_over_two_scored_sentences_counts_where_it_starts(tagged):
 def test_token_f_merges_b_and_i_and_ignores_o(tagged):
     doc = tagged([("B-x", "B-x"), ("I-x", "B-x"), ("O", "O"), ("B-y", "B-x"), ("O", "B-y")])
     assert token_f_without_o([doc]) == pytest.approx(2 * 2 / (3 + 4))
+    assert token_f_by_label([doc]) == {"x": pytest.approx(2 * 2 / (2 + 3)), "y": 0.0}
     assert token_f_without_o([]) == 0.0
+    assert token_f_by_label([]) == {}
 
 
 def with_confidences(tags, scores):

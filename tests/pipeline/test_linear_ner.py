@@ -196,6 +196,31 @@ def test_each_expert_learns_from_its_own_loss(loss):
         np.testing.assert_allclose(part, whole[:, :7], atol=1e-7)
 
 
+def test_a_loss_for_each_expert():
+    pairs = {loss: blank("experts", loss=loss) for loss in ("cross_entropy", "crf")}
+    pairs["both"] = blank("experts", loss=["cross_entropy", "crf"])
+    data = examples(pairs["both"])
+    for nlp in pairs.values():
+        nlp.initialize(lambda: data)
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=(len(eg.predicted), 2 * len(TAGS))).astype("f") for eg in data]
+    gradients = {}
+    for name, nlp in pairs.items():
+        _, gradients[name] = nlp.get_pipe("ner").get_loss(data, scores)
+    for both, first, second in zip(
+        gradients["both"], gradients["cross_entropy"], gradients["crf"], strict=True
+    ):
+        np.testing.assert_array_equal(both[:, : len(TAGS)], first[:, : len(TAGS)])
+        np.testing.assert_array_equal(both[:, len(TAGS) :], second[:, len(TAGS) :])
+
+
+def test_as_many_losses_as_experts():
+    nlp = blank("experts", loss=["crf", "crf", "crf"])
+    nlp.initialize(lambda: examples(nlp))
+    with pytest.raises(ValueError, match="ner has 2 experts and 3 losses: give one loss for all"):
+        nlp.update(examples(nlp))
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "crf"])
 def test_docs_without_annotation_weigh_nothing(loss):
     nlp = blank(loss=loss)

@@ -45,6 +45,20 @@ def test_whole_docs_on_the_corpus_own_tokens(nlp, path):
     assert all(token.ent_iob == 0 for token in examples[0].predicted)
 
 
+def test_docs_with_rare_labels_are_repeated(nlp, path):
+    docs = list(DocBin().from_disk(path).get_docs(nlp.vocab))
+    docs.append(Doc(nlp.vocab, ["Nobody", "came"], ents=["O", "O"]))
+    DocBin(docs=docs).to_disk(path)
+    # Both labels stand in the first two Docs, none in the third.
+    reader = create_doc_reader(path, repeat={"per": 2, "geo": 3, "art": 9})
+    assert [len(tokens(example)) for example in reader(nlp)] == [10, 10, 10, 10, 10, 10, 2]
+    # Where runs are Docs of their own, each has its own labels.
+    reader = create_doc_reader(path, repeat={"per": 2}, annotated_only=True)
+    assert [len(tokens(example)) for example in reader(nlp)] == [4, 4, 3, 4, 4, 3, 2]
+    with pytest.raises(ValueError, match="repeat has 0 for art: give how many times, at least 1"):
+        create_doc_reader(path, repeat={"art": 0})
+
+
 def test_raw_share_alternates_with_spacys_own_tokens(nlp, path):
     own, raw = create_doc_reader(path, raw_share=0.5)(nlp)
     assert "Half-hearted" in tokens(own) and "Half-hearted" not in tokens(raw)
