@@ -15,9 +15,8 @@ from spacy.training.initialize import init_nlp
 from spacy.util import fix_random_seed, load_config, registry, resolve_dot_names
 from thinc.api import Optimizer
 
-from gmb_ner.training.precision import cpu_bfloat16, cpu_has_bfloat16
+from gmb_ner.training.precision import STOCK, cpu_bfloat16, cpu_has_bfloat16
 from gmb_ner.training.reader import MISSING
-from gmb_ner.training.train import STOCK
 
 INIT_DOCS = 300
 

@@ -108,10 +108,10 @@ VARIANTS: dict[str, Variant] = {
         "rare labels weigh five times",
         setting(f"{NER}.class_weights", dict.fromkeys(RARE, 5.0)),
     ),
-    "rare-sampling": Variant(
-        "Docs with rare labels come three times",
-        setting("corpora.train.repeat", dict.fromkeys(RARE, 3)),
+    "no-rare-sampling": Variant(
+        "Docs with rare labels come once", setting("corpora.train.repeat", {})
     ),
+    "no-bias": Variant("rare labels chosen like others", setting(f"{NER}.label_bias", {})),
     "annotated": Variant("without the context of other parts", _annotated_only),
     "mean-pooling": Variant(
         "mean of a word's pieces instead of the first",

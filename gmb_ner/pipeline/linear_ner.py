@@ -4,6 +4,7 @@ Stands where spaCy's `ner` does: same `doc.ents`, same listeners, same scorer. E
 batch is decoded at once, where `ner` steps through a state machine token by token.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -64,6 +65,7 @@ subword_features = true
         "loss": "cross_entropy",
         "label_smoothing": 0.0,
         "class_weights": {},
+        "label_bias": {},
         "threshold": 0.0,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
@@ -76,6 +78,7 @@ def create_linear_ner(
     loss: str | list[str],
     label_smoothing: float,
     class_weights: dict[str, float],
+    label_bias: dict[str, float],
     threshold: float,
     scorer: Callable | None,
 ) -> "LinearNER":
@@ -88,6 +91,10 @@ def create_linear_ner(
     label_smoothing (float): see `gmb_ner.pipeline.losses.cross_entropy`; no part of "crf".
     class_weights (Dict[str, float]): how much tokens of a label count, 1 where not given; no part
         of "crf".
+    label_bias (Dict[str, float]): added to the log probabilities (nats) of a label's tags where
+        entities are chosen, 0 where not given. The choice that makes the F1 of a label highest
+        takes all above half that F1 (Lipton, Elkan and Narayanaswamy 2014), for a label that is
+        hard to find far below one half. Confidences do not heed it.
     threshold (float): entities with less confidence are left out, in [0, 1].
     scorer (Optional[Callable]): of the entities.
     """
@@ -98,6 +105,7 @@ def create_linear_ner(
         loss=loss,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        label_bias=label_bias,
         threshold=threshold,
         scorer=scorer,
     )
@@ -133,6 +141,7 @@ class LinearNER(TrainablePipe):
         loss: str | Sequence[str] = "cross_entropy",
         label_smoothing: float = 0.0,
         class_weights: dict[str, float] | None = None,
+        label_bias: dict[str, float] | None = None,
         threshold: float = 0.0,
         scorer: Callable | None = get_ner_prf,
     ) -> None:
@@ -155,7 +164,8 @@ class LinearNER(TrainablePipe):
             )
         self.vocab, self.model, self.name, self.scorer = vocab, model, name, scorer
         self.losses, self.label_smoothing = losses, label_smoothing
-        self.class_weights, self.threshold = class_weights, threshold
+        self.class_weights, self.label_bias = class_weights, dict(label_bias or {})
+        self.threshold = threshold
         # What is learned or fitted beside the model's weights; saved with the component.
         self.cfg: dict[str, Any] = {"labels": [], "temperature": 1.0}
         if not Span.has_extension("confidence"):
@@ -209,7 +219,8 @@ class LinearNER(TrainablePipe):
         """Take the labels from the data, or as given, and initialize the model.
 
         get_examples: all training Examples; features of the words are counted on them.
-        Raises ValueError where neither has a label, or class_weights names another.
+        Raises ValueError where neither has a label; warns where class_weights or label_bias name
+        one that is not among them.
         """
         validate_get_examples(get_examples, "LinearNER.initialize")
         if labels is None:
@@ -218,11 +229,15 @@ class LinearNER(TrainablePipe):
             self.add_label(label)
         if not self.labels:
             raise ValueError(Errors.E143.format(name=self.name))
-        if unknown := sorted(set(self.class_weights) - set(self.labels)):
-            raise ValueError(
-                f"class_weights of {self.name} names {', '.join(unknown)}, and its labels are "
-                f"{', '.join(self.labels)}."
-            )
+        settings = {"class_weights": self.class_weights, "label_bias": self.label_bias}
+        for setting, by_label in settings.items():
+            if unknown := sorted(set(by_label) - set(self.labels)):
+                # No error, as one config serves corpora with different labels.
+                warnings.warn(
+                    f"{setting} of {self.name} names {', '.join(unknown)}, and its labels are "
+                    f"{', '.join(self.labels)}: that has no effect.",
+                    stacklevel=2,
+                )
         for layer in self.model.walk():
             if "count_features" in layer.attrs:
                 docs = (example.predicted for example in get_examples())
@@ -260,9 +275,11 @@ class LinearNER(TrainablePipe):
             return []
         start, transition = constraints(self.labels)
         padded, lengths = _pad(scores)
-        tags = viterbi(padded, lengths, start, transition)
+        padded = padded / self.temperature
+        bias = self.model.ops.xp.asarray(self._by_tag(self.label_bias, 0.0))
+        tags = viterbi(padded + bias, lengths, start, transition)
         found = decode_spans(tags, lengths)
-        lattice = forward_backward(padded / self.temperature, lengths, start, transition)
+        lattice = forward_backward(padded, lengths, start, transition)
         probabilities = to_numpy(span_probabilities(lattice, *found)).tolist()
         entities: list[list[tuple[Span, float]]] = [[] for _ in docs]
         rows = zip(*(to_numpy(array).tolist() for array in found), probabilities, strict=True)
@@ -354,6 +371,11 @@ class LinearNER(TrainablePipe):
         indices = {tag: i for i, tag in enumerate(self.tags)}
         return [gold_tags(example, indices) for example in examples]
 
+    def _by_tag(self, by_label: dict[str, float], default: float) -> np.ndarray:
+        """(tags,) the values of the labels, of each for its B and its I; O has the default."""
+        values = [by_label.get(label, default) for label in self.labels for _ in "BI"]
+        return np.array([default, *values], dtype=np.float32)
+
     def _split(self, output: Floats2d) -> list[Floats2d]:
         """The (words, tags) scores of each expert."""
         tags = len(self.tags)
@@ -374,13 +396,10 @@ class LinearNER(TrainablePipe):
                 padded, xp.asarray(_pad_gold(gold)), sizes, start, transition
             )
             return loss, [part[:n] for part, n in zip(gradient, lengths, strict=True)]
-        weights = np.ones(len(self.tags), dtype=np.float32)
-        for i, label in enumerate(self.labels):
-            weights[2 * i + 1 : 2 * i + 3] = self.class_weights.get(label, 1.0)
         loss, gradient = cross_entropy(
             xp.vstack(scores),
             xp.asarray(np.concatenate(gold)),
-            xp.asarray(weights),
+            xp.asarray(self._by_tag(self.class_weights, 1.0)),
             self.label_smoothing,
         )
         return loss, xp.split(gradient, np.cumsum(lengths)[:-1].tolist())

@@ -1,8 +1,33 @@
-"""bfloat16 on CPUs that have it, for components that know mixed precision only on a GPU."""
+"""What encoders compute in; bfloat16 on CPUs for components that know it only on a GPU."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+STOCK = "spacy-transformers.TransformerModel.v3"
+
+
+def training_precision(model: Mapping[str, Any] | None, gpu_id: int) -> str:
+    """What the encoder of a config computes in while it is trained.
+
+    model: the section `components.transformer.model`, None without encoder. gpu_id: -1 for the CPU.
+    Returns "float32", "bfloat16" or, where thinc chooses by operation, "mixed".
+    """
+    if model is None:
+        return "float32"
+    if model["@architectures"] == STOCK:
+        if gpu_id >= 0:
+            return "mixed" if model.get("mixed_precision") else "float32"
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    asked = str(model.get("precision", "float32"))
+    if asked != "auto":
+        return asked
+    import torch
+
+    from gmb_ner.pipeline.torch_encoder import has_bfloat16
+
+    device = torch.device("cpu" if gpu_id < 0 else f"cuda:{gpu_id}")
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def cpu_has_bfloat16() -> bool:

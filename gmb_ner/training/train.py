@@ -17,10 +17,9 @@ from gmb_ner.files import read_object, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.training.hardware import gpu_refusal
 from gmb_ner.training.plan import MIN_STEPS
-from gmb_ner.training.precision import cpu_bfloat16, cpu_has_bfloat16
+from gmb_ner.training.precision import STOCK, cpu_bfloat16, training_precision
 
 RUN = "run.json"
-STOCK = "spacy-transformers.TransformerModel.v3"
 EVALUATIONS = 4
 WARMUP_SHARE = 0.1
 
@@ -205,10 +204,10 @@ def train(
         overrides.update(schedule.overrides(config, evaluations))
 
     (output / RUN).unlink(missing_ok=True)
-    encoded = "transformer" in config["components"]
-    bfloat16 = gpu_id < 0 and cpu_has_bfloat16() and encoded
-    # Our own encoder chooses its precision by itself.
-    outside = bfloat16 and config["components"]["transformer"]["model"]["@architectures"] == STOCK
+    encoder_model = config["components"].get("transformer", {}).get("model")
+    precision = training_precision(encoder_model, gpu_id)
+    # Our own encoder switches it by itself, and thinc does on a GPU.
+    outside = precision == "bfloat16" and encoder_model["@architectures"] == STOCK
     started = time.perf_counter()
     with cpu_bfloat16() if outside else nullcontext():
         spacy_train(config_path, output, use_gpu=gpu_id, overrides=overrides)
@@ -221,7 +220,7 @@ def train(
         "encoder": encoder,
         "seed": seed,
         "gpu_id": gpu_id,
-        "precision": "bfloat16" if bfloat16 else "mixed" if gpu_id >= 0 else "float32",
+        "precision": precision,
         "steps": schedule.steps if schedule else None,
         "seconds": seconds,
         "words_per_second": words / seconds if words else None,

@@ -475,6 +475,43 @@ def test_a_threshold(scored, threshold, found):
         assert doc[0].ent_iob_ == ("B" if found else "O")
 
 
+def test_a_bias_chooses_labels_more_readily_and_leaves_confidences_alone(scored):
+    tiny = 1e-30
+    rows = np.log([[6, 3, tiny, 1, tiny, tiny, tiny]])
+    for bias, found in (
+        ({}, []),
+        ({"geo": np.log(1.9)}, []),
+        ({"geo": np.log(2.1)}, [("geo", 0.3)]),
+        ({"geo": np.log(2.1), "per": np.log(6.4)}, [("per", 0.1)]),
+    ):
+        nlp = scored(rows, label_bias={label: float(value) for label, value in bias.items()})
+        (doc,) = nlp.pipe(fresh(nlp, "Oslo"))
+        assert [(ent.label_, ent._.confidence) for ent in doc.ents] == [
+            (label, pytest.approx(confidence)) for label, confidence in found
+        ]
+
+
+def test_a_bias_is_in_nats_after_the_temperature(scored):
+    rows = np.log([[16, 4, 1e-30, 1e-30, 1e-30, 1e-30, 1e-30]])
+    nlp = scored(rows, label_bias={"geo": float(np.log(3))})
+    (before,) = nlp.pipe(fresh(nlp, "Oslo"))
+    # At 2 the odds of four to one become two to one.
+    nlp.get_pipe("ner").cfg["temperature"] = 2.0
+    (after,) = nlp.pipe(fresh(nlp, "Oslo"))
+    assert (len(before.ents), len(after.ents)) == (0, 1)
+    assert after.ents[0]._.confidence == pytest.approx(1 / 3)
+
+
+def test_a_bias_counts_on_every_word_of_an_entity(scored):
+    tiny = 1e-30
+    rows = np.log([[1, 1.5, tiny, 1.5, tiny, tiny, tiny], [1, tiny, 0.8, tiny, 0.9, tiny, tiny]])
+    # On the second word 0.8 falls behind O, which has 1, and 1.3 * 0.8 does not.
+    for bias, found in ((1.2, [(0, 1, "geo")]), (1.3, [(0, 2, "geo")])):
+        nlp = scored(rows, label_bias={"geo": float(np.log(bias))})
+        (doc,) = nlp.pipe(fresh(nlp, "Port Louis"))
+        assert entities(doc) == found
+
+
 def test_confidences_stand_in_a_span_group(pipeline):
     for doc in pipeline.pipe(fresh(pipeline, *(text for text, _ in SENTENCES))):
         group = doc.spans[CONFIDENCES]
@@ -533,9 +570,10 @@ def test_a_second_call_changes_nothing(lexical):
     assert after == before and None not in after[0]
 
 
-def test_class_weights_of_unknown_labels():
-    with pytest.raises(ValueError, match="class_weights of ner names elf, and its labels are"):
-        trained(blank(class_weights={"elf": 2.0}))
+@pytest.mark.parametrize("setting", ["class_weights", "label_bias"])
+def test_settings_of_unknown_labels_are_told(setting):
+    with pytest.warns(UserWarning, match=f"{setting} of ner names elf, and its labels are geo, "):
+        trained(blank(**{setting: {"elf": 2.0}}))
 
 
 def test_blocked_tokens_stay_without_entity(lexical):
@@ -643,13 +681,15 @@ def test_a_loaded_pipeline_goes_on_learning(pipeline, tmp_path):
 
 def test_the_config_keeps_its_experts():
     """As `spacy init fill-config` and `to_disk` write it, order included."""
-    nlp = blank("experts", threshold=0.25, class_weights={"geo": 2.0})
+    settings = {"class_weights": {"geo": 2.0}, "label_bias": {"tim": 0.5}}
+    nlp = blank("experts", threshold=0.25, **settings)
     text = nlp.config.to_str()
     again = load_model_from_config(Config().from_str(text), auto_fill=True)
     assert again.config.to_str() == Config().from_str(text).interpolate().to_str()
     ner = again.get_pipe("ner")
     assert isinstance(ner, LinearNER)
-    assert (ner.threshold, ner.class_weights) == (0.25, {"geo": 2.0})
+    assert (ner.threshold, ner.class_weights) == (0.25, settings["class_weights"])
+    assert ner.label_bias == settings["label_bias"]
     contextual, alphabetical = ner.model.layers
     assert contextual.has_ref("output") and alphabetical.name == "lexical_tagger"
 

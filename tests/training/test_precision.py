@@ -1,7 +1,13 @@
+from pathlib import Path
+
+import pytest
 import torch
+from spacy.util import load_config
 from transformers import AutoModel
 
-from gmb_ner.training.precision import cpu_bfloat16
+from gmb_ner.training.precision import cpu_bfloat16, cpu_has_bfloat16, training_precision
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def forward(model):
@@ -46,3 +52,23 @@ def test_nothing_is_left_switched_on(tiny_bert):
         pass
     assert torch.equal(forward(model).last_hidden_state, exact)
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_what_an_encoder_is_trained_in(monkeypatch, supported):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
+    assert cpu_has_bfloat16() is supported
+    best = "bfloat16" if supported else "float32"
+
+    def trained_in(name, gpu_id=-1, **changed):
+        components = load_config(CONFIGS / f"{name}.cfg")["components"]
+        model = components.get("transformer", {}).get("model")
+        return training_precision(model and model | changed, gpu_id)
+
+    assert trained_in("cnn") == "float32"
+    assert trained_in("minilm") == trained_in("minilm-stock") == best
+    assert trained_in("minilm", precision="float32") == "float32"
+    assert trained_in("minilm-stock", gpu_id=0, mixed_precision=True) == "mixed"
+    assert trained_in("minilm-stock", gpu_id=0, mixed_precision=False) == "float32"
