@@ -57,10 +57,10 @@ def one_expert(name: str) -> Callable[[Config], None]:
     return change
 
 
-def _annotated_only(config: Config) -> None:
-    """Batches keep their number of annotated words: about three quarters of all, canonical."""
-    setting("corpora.train.annotated_only", True)(config)
-    scaled("training.batcher.size", 0.76)(config)
+def _whole_docs(config: Config) -> None:
+    """Batches keep their number of annotated words, about three quarters of all (canonical)."""
+    setting("corpora.train.annotated_only", False)(config)
+    scaled("training.batcher.size", 1.3)(config)
 
 
 def _convolution(config: Config) -> None:
@@ -88,9 +88,9 @@ VARIANTS: dict[str, Variant] = {
     "learned-embeddings": Variant(
         "word embeddings learned as well", setting(f"{ENCODER}.freeze_embeddings", False)
     ),
-    "no-dropout": Variant(
-        "no dropout in the encoder",
-        setting(f"{ENCODER}.transformer_config.hidden_dropout_prob", 0.0),
+    "dropout": Variant(
+        "dropout of 0.1 in the encoder",
+        setting(f"{ENCODER}.transformer_config.hidden_dropout_prob", 0.1),
     ),
     "sentences": Variant("trained on single sentences", single_sentences=True),
     "smaller-batches": Variant("batches half as large", scaled("training.batcher.size", 0.5)),
@@ -112,7 +112,7 @@ VARIANTS: dict[str, Variant] = {
         "Docs with rare labels come once", setting("corpora.train.repeat", {})
     ),
     "no-bias": Variant("rare labels chosen like others", setting(f"{NER}.label_bias", {})),
-    "annotated": Variant("without the context of other parts", _annotated_only),
+    "whole-docs": Variant("with the sentences of other parts as context", _whole_docs),
     "mean-pooling": Variant(
         "mean of a word's pieces instead of the first",
         setting(f"{NER}.model.*.contextual.tok2vec.pooling", {"@layers": "reduce_mean.v1"}),
