@@ -27,9 +27,10 @@ _EPOCHS = {"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "cnn": 8}
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
 # Set by hand: the share of the matrix products' speed that an update reaches, and what everything
-# beside the encoder takes. "stock" was held against one training of configs/minilm-stock.cfg on two
-# cores (30 min told, 29 taken); nobody has held "ours", a GPU or configs/cnn.cfg against a clock.
-_EFFICIENCY = {"ours": 0.45, "stock": 0.25}
+# beside the encoder takes. Each was held against one training on two cores: "stock" against
+# configs/minilm-stock.cfg in bfloat16 (29 min), "ours" against configs/minilm.cfg in float32
+# (20 min); nobody has held a GPU or configs/cnn.cfg against a clock.
+_EFFICIENCY = {"ours": 0.6, "stock": 0.25}
 _OTHER_WORDS_PER_SECOND = {"ours": 10_000, "stock": 6_000}
 
 
@@ -97,9 +98,7 @@ def estimate_minutes(config: str, device: Device, words: int) -> float:
     """Minutes that training takes: counted operations over this machine's measured speed."""
     half = device.gpu_id >= 0 or cpu_has_bfloat16()
     kind = "ours" if config in ENCODERS else "stock"
-    # Ours reads what stands around the annotated sentences as well.
-    share = 1.0 if kind == "ours" else TRAINED_SHARE
-    trained = max(_EPOCHS[config] * words * share, MIN_STEPS * _WORDS_PER_STEP)
+    trained = max(_EPOCHS[config] * words * TRAINED_SHARE, MIN_STEPS * _WORDS_PER_STEP)
     seconds = trained / _OTHER_WORDS_PER_SECOND[kind]
     if encoder := encoder_of(config):
         flops = 6 * _DENSE_PARAMETERS[encoder] * _PIECES_PER_WORD * trained

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ from spacy.training import Example
 from thinc.api import Config
 
 from gmb_ner.errors import InputError
-from gmb_ner.training.train import Schedule, keep_better, plan_schedule, train
+from gmb_ner.training.train import (
+    DEV_NOISE,
+    Schedule,
+    choose_weights,
+    plan_schedule,
+    train,
+)
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
@@ -104,7 +111,7 @@ def doctor(folder, name, f):
     path.write_text(json.dumps(meta), encoding="utf-8")
 
 
-def test_last_weights_are_kept_where_they_are_better(sample_corpus, tmp_path, capsys):
+def test_last_weights_are_kept_unless_others_are_clearly_better(sample_corpus, tmp_path, capsys):
     train(ROOT / "configs" / "cnn.cfg", sample_corpus, tmp_path, name="cnn", max_steps=3)
     before = (tmp_path / "model-best" / "ner" / "model").read_bytes()
     # Other weights than the best ones, so that a change of place shows.
@@ -114,11 +121,14 @@ def test_last_weights_are_kept_where_they_are_better(sample_corpus, tmp_path, ca
     last.to_disk(tmp_path / "model-last")
 
     doctor(tmp_path, "model-best", 0.99)
-    assert keep_better(tmp_path) is False
+    assert choose_weights(tmp_path) is False
     assert (tmp_path / "model-best" / "ner" / "model").read_bytes() == before
 
-    doctor(tmp_path, "model-best", -0.01)
-    assert keep_better(tmp_path) is True
+    (found,) = re.findall(r"last weights (\d\.\d+)", capsys.readouterr().out)[-1:]
+    doctor(tmp_path, "model-best", float(found) + DEV_NOISE + 0.001)
+    assert choose_weights(tmp_path) is False
+    doctor(tmp_path, "model-best", float(found) + DEV_NOISE - 0.001)
+    assert choose_weights(tmp_path) is True
     assert (tmp_path / "model-best" / "ner" / "model").read_bytes() != before
     meta = json.loads((tmp_path / "model-best" / "meta.json").read_text(encoding="utf-8"))
     assert meta["performance"]["ents_f"] >= 0
