@@ -63,6 +63,12 @@ def _whole_docs(config: Config) -> None:
     scaled("training.batcher.size", 1.3)(config)
 
 
+def _earlier_lexical(config: Config) -> None:
+    ner = config["components"]["ner"]
+    ner["loss"] = "cross_entropy"
+    ner["model"]["*"]["lexical"] |= {"dropout": 0.6, "learn_rate": 0.05}
+
+
 def _convolution(config: Config) -> None:
     """A third expert: spaCy's own tok2vec."""
     config["components"]["ner"]["loss"].append("crf")
@@ -102,6 +108,9 @@ VARIANTS: dict[str, Variant] = {
     "crf": Variant("CRF loss of both experts", setting(f"{NER}.loss", "crf")),
     "cross-entropy": Variant(
         "cross-entropy of both experts", setting(f"{NER}.loss", "cross_entropy")
+    ),
+    "earlier-lexical": Variant(
+        "lexical expert by cross-entropy, dropout 0.6, learning rate 0.05", _earlier_lexical
     ),
     "averages": Variant("averaged weights", setting("training.optimizer.use_averages", True)),
     "rare-weights": Variant(

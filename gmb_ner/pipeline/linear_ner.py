@@ -219,8 +219,8 @@ class LinearNER(TrainablePipe):
         """Take the labels from the data, or as given, and initialize the model.
 
         get_examples: all training Examples; features of the words are counted on them.
-        Raises ValueError where neither has a label; warns where class_weights or label_bias name
-        one that is not among them.
+        Raises ValueError where neither has a label, or class_weights names another; warns where
+        label_bias does.
         """
         validate_get_examples(get_examples, "LinearNER.initialize")
         if labels is None:
@@ -229,15 +229,18 @@ class LinearNER(TrainablePipe):
             self.add_label(label)
         if not self.labels:
             raise ValueError(Errors.E143.format(name=self.name))
-        settings = {"class_weights": self.class_weights, "label_bias": self.label_bias}
-        for setting, by_label in settings.items():
-            if unknown := sorted(set(by_label) - set(self.labels)):
-                # No error, as one config serves corpora with different labels.
-                warnings.warn(
-                    f"{setting} of {self.name} names {', '.join(unknown)}, and its labels are "
-                    f"{', '.join(self.labels)}: that has no effect.",
-                    stacklevel=2,
-                )
+        if unknown := sorted(set(self.class_weights) - set(self.labels)):
+            raise ValueError(
+                f"class_weights of {self.name} names {', '.join(unknown)}, and its labels are "
+                f"{', '.join(self.labels)}."
+            )
+        if unknown := sorted(set(self.label_bias) - set(self.labels)):
+            # No error, as the configs have biases for the corpus' labels and serve others too.
+            warnings.warn(
+                f"label_bias of {self.name} names {', '.join(unknown)}, and its labels are "
+                f"{', '.join(self.labels)}: that has no effect.",
+                stacklevel=2,
+            )
         for layer in self.model.walk():
             if "count_features" in layer.attrs:
                 docs = (example.predicted for example in get_examples())

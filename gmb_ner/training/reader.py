@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
-from itertools import repeat as repeated
 from pathlib import Path
 
 import spacy
@@ -48,7 +47,8 @@ def create_doc_reader(
             parts = (run.as_doc() for run in annotated_runs(doc)) if partly else [doc]
             for part in parts:
                 times = max((repeat.get(ent.label_, 1) for ent in part.ents), default=1)
-                yield from repeated(part, times)
+                for _ in range(times):
+                    yield part
 
     def read(nlp: Language) -> Iterator[Example]:
         for i, reference in enumerate(references(nlp)):
