@@ -14,26 +14,26 @@ from spacy.errors import Errors
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import minibatch
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, get_array_module
+from thinc.api import Config, Model
 from thinc.types import Floats2d
 from thinc.util import to_numpy
 
 from gmb_ner.pipeline.calibrate import fit_temperature
-from gmb_ner.pipeline.decoding import (
-    constraints,
-    decode_spans,
-    forward_backward,
-    span_probabilities,
-    tag_names,
-    viterbi,
+from gmb_ner.pipeline.decoding import constraints, tag_names
+from gmb_ner.pipeline.entities import (
+    ScoredSpan,
+    by_tag,
+    find_entities,
+    pad_scores,
+    register_confidence,
+    set_entities,
 )
 from gmb_ner.pipeline.gold import MISSING, gold_tags
 from gmb_ner.pipeline.losses import crf_negative_log_likelihood, cross_entropy, log_softmax
-from gmb_ner.pipeline.scorer import CONFIDENCES
 
 LOSSES = ("cross_entropy", "crf")
 INIT_DOCS = 10  # of which the model's widths are inferred
@@ -111,17 +111,6 @@ def create_linear_ner(
     )
 
 
-def confidence(span: Span) -> float | None:
-    """The confidence of an entity of `doc.ents`, in [0, 1]; None for other spans."""
-    group = span.doc.spans.get(CONFIDENCES)
-    if group is None or "scores" not in group.attrs:
-        return None
-    for entity, score in zip(group, group.attrs["scores"], strict=True):
-        if (entity.start, entity.end, entity.label) == (span.start, span.end, span.label):
-            return float(score)
-    return None
-
-
 class LinearNER(TrainablePipe):
     """See `create_linear_ner`.
 
@@ -168,8 +157,7 @@ class LinearNER(TrainablePipe):
         self.threshold = threshold
         # What is learned or fitted beside the model's weights; saved with the component.
         self.cfg: dict[str, Any] = {"labels": [], "temperature": 1.0}
-        if not Span.has_extension("confidence"):
-            Span.set_extension("confidence", getter=confidence)
+        register_confidence()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -252,7 +240,7 @@ class LinearNER(TrainablePipe):
         )
         self.cfg["initialized"] = True
 
-    def predict(self, docs: Iterable[Doc]) -> list[list[tuple[Span, float]]]:
+    def predict(self, docs: Iterable[Doc]) -> list[list[ScoredSpan]]:
         """The entities of each Doc, in order, with their confidences; Docs are not changed.
 
         Raises ValueError before `initialize` (E109).
@@ -272,52 +260,21 @@ class LinearNER(TrainablePipe):
         outputs = self.model.predict(docs)
         return [self._pool(output) for output in outputs]
 
-    def decode(self, docs: list[Doc], scores: list[Floats2d]) -> list[list[tuple[Span, float]]]:
-        """The entities of the best tag sequences and their confidences, of (words, tags) scores."""
-        if not docs:
-            return []
-        start, transition = constraints(self.labels)
-        padded, lengths = _pad(scores)
-        padded = padded / self.temperature
-        bias = self.model.ops.xp.asarray(self._by_tag(self.label_bias, 0.0))
-        tags = viterbi(padded + bias, lengths, start, transition)
-        found = decode_spans(tags, lengths)
-        lattice = forward_backward(padded, lengths, start, transition)
-        probabilities = to_numpy(span_probabilities(lattice, *found)).tolist()
-        entities: list[list[tuple[Span, float]]] = [[] for _ in docs]
-        rows = zip(*(to_numpy(array).tolist() for array in found), probabilities, strict=True)
-        for i, first, end, tag, probability in rows:
-            if probability >= self.threshold:
-                label = self.labels[(tag - 1) // 2]
-                entities[i].append((Span(docs[i], first, end, label=label), float(probability)))
-        return entities
+    def decode(self, docs: list[Doc], scores: list[Floats2d]) -> list[list[ScoredSpan]]:
+        """The entities of (words, tags) scores, with their confidences, by the settings at hand."""
+        return find_entities(
+            docs,
+            scores,
+            self.labels,
+            temperature=self.temperature,
+            label_bias=self.label_bias,
+            threshold=self.threshold,
+        )
 
-    def set_annotations(self, docs: Iterable[Doc], scores: list[list[tuple[Span, float]]]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], scores: list[list[ScoredSpan]]) -> None:
         """Write entities and confidences; entities and blocked tokens that are there stay."""
         for doc, predicted in zip(docs, scores, strict=True):
-            earlier = list(doc.ents)
-            # What `Doc.set_ents` blocks begins an entity without label.
-            blocked = [doc[t.i : t.i + 1] for t in doc if t.ent_iob == 3 and not t.ent_type]
-            taken = {token.i for span in (*earlier, *blocked) for token in span}
-            known = {(span.start, span.end, span.label) for span in earlier}
-            new = [
-                (span, score)
-                for span, score in predicted
-                if taken.isdisjoint(range(span.start, span.end))
-            ]
-            again = [
-                (span, score)
-                for span, score in predicted
-                if (span.start, span.end, span.label) in known
-            ]
-            doc.set_ents([*earlier, *(span for span, _ in new)], blocked=blocked, default="outside")
-            confident = sorted([*new, *again], key=lambda pair: pair[0].start)
-            doc.spans[CONFIDENCES] = SpanGroup(
-                doc,
-                name=CONFIDENCES,
-                spans=[span for span, _ in confident],
-                attrs={"scores": np.array([score for _, score in confident], dtype=np.float64)},
-            )
+            set_entities(doc, predicted)
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
@@ -360,7 +317,7 @@ class LinearNER(TrainablePipe):
         """
         batches = []
         for batch in minibatch(examples, batch_size):
-            scores, lengths = _pad(self.tag_scores([example.predicted for example in batch]))
+            scores, lengths = pad_scores(self.tag_scores([example.predicted for example in batch]))
             batches.append((to_numpy(scores), to_numpy(lengths), _pad_gold(self._gold(batch))))
         # JSON keeps ten digits; with four the loaded component is exactly like this one.
         self.cfg["temperature"] = round(fit_temperature(batches, *constraints(self.labels)), 4)
@@ -373,11 +330,6 @@ class LinearNER(TrainablePipe):
     def _gold(self, examples: Iterable[Example]) -> list[np.ndarray]:
         indices = {tag: i for i, tag in enumerate(self.tags)}
         return [gold_tags(example, indices) for example in examples]
-
-    def _by_tag(self, by_label: dict[str, float], default: float) -> np.ndarray:
-        """(tags,) the values of the labels, of each for its B and its I; O has the default."""
-        values = [by_label.get(label, default) for label in self.labels for _ in "BI"]
-        return np.array([default, *values], dtype=np.float32)
 
     def _split(self, output: Floats2d) -> list[Floats2d]:
         """The (words, tags) scores of each expert."""
@@ -393,7 +345,7 @@ class LinearNER(TrainablePipe):
         xp = self.model.ops.xp
         lengths = [len(part) for part in scores]
         if kind == "crf":
-            padded, sizes = _pad(scores)
+            padded, sizes = pad_scores(scores)
             start, transition = constraints(self.labels)
             loss, gradient = crf_negative_log_likelihood(
                 padded, xp.asarray(_pad_gold(gold)), sizes, start, transition
@@ -402,20 +354,10 @@ class LinearNER(TrainablePipe):
         loss, gradient = cross_entropy(
             xp.vstack(scores),
             xp.asarray(np.concatenate(gold)),
-            xp.asarray(self._by_tag(self.class_weights, 1.0)),
+            xp.asarray(by_tag(self.labels, self.class_weights, 1.0)),
             self.label_smoothing,
         )
         return loss, xp.split(gradient, np.cumsum(lengths)[:-1].tolist())
-
-
-def _pad(scores: list[Floats2d]) -> tuple[Any, Any]:
-    """(Docs, words, tags) scores, 0 beyond a Doc, and the Docs' lengths."""
-    xp = get_array_module(scores[0])
-    lengths = [len(part) for part in scores]
-    padded = xp.zeros((len(scores), max(lengths), scores[0].shape[1]), dtype=scores[0].dtype)
-    for i, part in enumerate(scores):
-        padded[i, : len(part)] = part
-    return padded, xp.asarray(lengths)
 
 
 def _pad_gold(gold: list[np.ndarray]) -> np.ndarray:

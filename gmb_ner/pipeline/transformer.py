@@ -60,7 +60,7 @@ def create_transformer_model(
     Raises ValueError for settings that do not fit each other.
     """
     # Only now, as it brings torch.
-    from gmb_ner.pipeline.torch_encoder import WordTransformerModel
+    from gmb_ner.pipeline.torch_transformer import WordTransformerModel
 
     for given in (precision, inference_precision):
         if given not in PRECISIONS:

@@ -332,7 +332,7 @@ def test_auto_takes_bfloat16_where_the_processor_has_it(tiny_bert, vocab, monkey
     docs = [Doc(vocab, words=TEXT[0].split())]
     for supported, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(
-            "gmb_ner.pipeline.torch_encoder.has_bfloat16", lambda device, has=supported: has
+            "gmb_ner.pipeline.torch_transformer.has_bfloat16", lambda device, has=supported: has
         )
         auto = word_vectors(load(tiny_bert, inference_precision="auto"), docs)
         chosen = word_vectors(load(tiny_bert, inference_precision=precision), docs)

@@ -1,0 +1,124 @@
+"""From tag scores to entities with confidences on Docs; the same for every recognizer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc, Span, SpanGroup
+from thinc.api import get_array_module
+from thinc.types import Floats2d
+from thinc.util import to_numpy
+
+from gmb_ner.pipeline.decoding import (
+    constraints,
+    decode_spans,
+    forward_backward,
+    span_probabilities,
+    viterbi,
+)
+from gmb_ner.pipeline.scorer import CONFIDENCES
+
+ScoredSpan: TypeAlias = tuple[Span, float]
+
+
+def register_confidence() -> None:
+    """Make `span._.confidence` known to spaCy; see `confidence`."""
+    if not Span.has_extension("confidence"):
+        Span.set_extension("confidence", getter=confidence)
+
+
+def confidence(span: Span) -> float | None:
+    """The confidence of an entity of `doc.ents`, in [0, 1]; None for other spans."""
+    group = span.doc.spans.get(CONFIDENCES)
+    if group is None or "scores" not in group.attrs:
+        return None
+    for entity, score in zip(group, group.attrs["scores"], strict=True):
+        if (entity.start, entity.end, entity.label) == (span.start, span.end, span.label):
+            return float(score)
+    return None
+
+
+def by_tag(labels: Sequence[str], values: Mapping[str, float], default: float) -> NDArray[Any]:
+    """(tags,) float32: the values of the labels, of each for its B and its I.
+
+    O and labels without a value have the default.
+    """
+    of_labels = [values.get(label, default) for label in labels for _ in "BI"]
+    return np.array([default, *of_labels], dtype=np.float32)
+
+
+def pad_scores(scores: list[Floats2d]) -> tuple[Any, Any]:
+    """(Docs, words, tags) scores, 0 beyond a Doc, and the (Docs,) lengths; of at least one Doc."""
+    xp = get_array_module(scores[0])
+    lengths = [len(part) for part in scores]
+    padded = xp.zeros((len(scores), max(lengths), scores[0].shape[1]), dtype=scores[0].dtype)
+    for i, part in enumerate(scores):
+        padded[i, : len(part)] = part
+    return padded, xp.asarray(lengths)
+
+
+def find_entities(
+    docs: Sequence[Doc],
+    scores: list[Floats2d],
+    labels: Sequence[str],
+    *,
+    temperature: float = 1.0,
+    label_bias: Mapping[str, float] = {},
+    threshold: float = 0.0,
+) -> list[list[ScoredSpan]]:
+    """The entities of each Doc's best tag sequence, in order, with their confidences.
+
+    scores: of each Doc (words, tags), log probabilities up to a constant; tags as in
+        `decoding.tag_names`.
+    temperature: scores are divided by it.
+    label_bias: added to the log probabilities (nats) of a label's tags where sequences are
+        chosen, not where confidences are calculated.
+    threshold: entities with less confidence are left out.
+
+    A confidence is the probability that an entity with exactly these borders and this label stands
+    there, among all tag sequences that IOB2 allows. Docs are not changed.
+    """
+    if not docs:
+        return []
+    start, transition = constraints(labels)
+    padded, lengths = pad_scores(scores)
+    padded = padded / temperature
+    bias = get_array_module(padded).asarray(by_tag(labels, label_bias, 0.0))
+    found = decode_spans(viterbi(padded + bias, lengths, start, transition), lengths)
+    lattice = forward_backward(padded, lengths, start, transition)
+    probabilities = to_numpy(span_probabilities(lattice, *found)).tolist()
+    entities: list[list[ScoredSpan]] = [[] for _ in docs]
+    rows = zip(*(to_numpy(array).tolist() for array in found), probabilities, strict=True)
+    for i, first, end, tag, probability in rows:
+        if probability >= threshold:
+            label = labels[(tag - 1) // 2]
+            entities[i].append((Span(docs[i], first, end, label=label), float(probability)))
+    return entities
+
+
+def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
+    """Write `doc.ents` and, with the confidences, `doc.spans["ner"]`.
+
+    Entities and blocked tokens that are there stay; such an entity has a confidence where the very
+    same was predicted.
+    """
+    earlier = list(doc.ents)
+    # What `Doc.set_ents` blocks begins an entity without label.
+    blocked = [doc[t.i : t.i + 1] for t in doc if t.ent_iob == 3 and not t.ent_type]
+    taken = {token.i for span in (*earlier, *blocked) for token in span}
+    known = {(span.start, span.end, span.label) for span in earlier}
+    new = [
+        (span, score) for span, score in predicted if taken.isdisjoint(range(span.start, span.end))
+    ]
+    again = [
+        (span, score) for span, score in predicted if (span.start, span.end, span.label) in known
+    ]
+    doc.set_ents([*earlier, *(span for span, _ in new)], blocked=blocked, default="outside")
+    confident = sorted([*new, *again], key=lambda pair: pair[0].start)
+    doc.spans[CONFIDENCES] = SpanGroup(
+        doc,
+        name=CONFIDENCES,
+        spans=[span for span, _ in confident],
+        attrs={"scores": np.array([score for _, score in confident], dtype=np.float64)},
+    )

@@ -1,0 +1,245 @@
+"""The thinc model of `gmb_ner.TransformerModel.v1`: Docs in, vectors of their pieces out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from spacy_transformers.data_classes import FullTransformerBatch, HFObjects, WordpieceBatch
+from spacy_transformers.layers import split_trf_batch
+from spacy_transformers.layers.transformer_model import (
+    TransformerModel,
+    huggingface_from_pretrained,
+    set_pytorch_transformer,
+)
+from thinc.api import Model, chain
+from thinc.layers.pytorchwrapper import forward as pytorch_forward
+from thinc.types import ArgsKwargs, Ragged
+from transformers import AutoConfig
+from transformers.modeling_outputs import BaseModelOutput
+
+from gmb_ner.pipeline.encoder_shim import EncoderShim
+from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
+from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces, bucket
+
+
+class WordTransformerModel(TransformerModel):
+    """List[Doc] -> FullTransformerBatch; see `gmb_ner.pipeline.transformer`.
+
+    settings: the arguments of the architecture, but for `name`.
+    """
+
+    def __init__(self, name: str, settings: dict[str, Any]) -> None:
+        tokenizer_config = settings["tokenizer_config"]
+        transformer_config = settings["transformer_config"]
+        shim = EncoderShim(
+            HFObjects(None, None, None, tokenizer_config, transformer_config),
+            config_cls=AutoConfig,
+            model_cls=Encoder,
+        )
+        shim.learn_rate_factor = settings["learn_rate_factor"]
+        encoder: Model[PieceBatch, torch.Tensor] = Model(
+            "encoder",
+            pytorch_forward,
+            attrs={
+                "convert_inputs": _convert_inputs,
+                "convert_outputs": _convert_outputs,
+                "precision": "float32",
+            },
+            shims=[shim],
+            dims={"nI": None, "nO": None},
+        )
+        Model.__init__(
+            self,
+            "transformer",
+            _forward,
+            init=_init,
+            layers=[encoder],
+            dims={"nO": None},
+            attrs={
+                "name": name,
+                "set_transformer": set_pytorch_transformer,
+                "has_transformer": False,
+                "replace_listener": _replace_listener,
+                "replace_listener_cfg": _replace_listener_cfg,
+            },
+        )
+        self.settings = settings
+        self._word_pieces: WordPieces | None = None
+        self._vocabulary: list[str] = []
+        self._tokenizer_in_use: Any = None
+
+    @property
+    def word_pieces(self) -> WordPieces:
+        """What turns Docs into windows for the tokenizer at hand."""
+        if self._word_pieces is None or self._tokenizer_in_use is not self.tokenizer:
+            tokenizer = self.tokenizer
+            self._word_pieces = WordPieces(
+                encode_words_with(tokenizer),
+                start_id=tokenizer.cls_token_id,
+                end_id=tokenizer.sep_token_id,
+                pad_id=tokenizer.pad_token_id,
+                size=self.settings["window"],
+                context=self.settings["context"],
+            )
+            self._vocabulary = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+            self._tokenizer_in_use = tokenizer
+        return self._word_pieces
+
+    def strings(self, batch: PieceBatch) -> list[list[str]]:
+        """The pieces of a batch as text, padding included, as spacy-transformers keeps them."""
+        self.word_pieces  # noqa: B018 (brings the vocabulary up to date)
+        return [[self._vocabulary[piece] for piece in row] for row in batch.input_ids.tolist()]
+
+    def copy(self) -> "WordTransformerModel":
+        """A copy with weights of its own."""
+        copied = WordTransformerModel(self.attrs["name"], self.settings)
+        if self.attrs["has_transformer"]:
+            copied.from_bytes(self.to_bytes())
+        return copied
+
+
+def encode_words_with(tokenizer: Any) -> EncodeWords:
+    """A function from words to the ids of their pieces, by a Hugging Face tokenizer."""
+    # Byte-level vocabularies know a word in a text by the space before it.
+    prefix = " " if tokenizer.tokenize(" a") != tokenizer.tokenize("a") else ""
+
+    def encode(words: list[str]) -> list[list[int]]:
+        encoded = tokenizer(
+            [prefix + word for word in words],
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    return encode
+
+
+def _init(model: WordTransformerModel, X: Any = None, Y: Any = None) -> None:
+    if model.attrs["has_transformer"]:
+        return
+    name = model.attrs["name"]
+    loaded = huggingface_from_pretrained(
+        name,
+        dict(model._init_tokenizer_config),
+        dict(model._init_transformer_config),
+        model_cls=Encoder,
+    )
+    tokenizer, window = loaded.tokenizer, model.settings["window"]
+    if None in (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id):
+        raise ValueError(
+            f"The tokenizer of {name} has no special pieces for start, end and padding: take an "
+            "encoder such as BERT or RoBERTa."
+        )
+    limit = min(tokenizer.model_max_length, loaded.transformer.max_pieces)
+    if window > limit:
+        raise ValueError(
+            f"{name} reads at most {limit} pieces at once: set window, now {window}, to that or "
+            "less."
+        )
+    if model.settings["case_embeddings"]:
+        # A config takes no setting that its checkpoint does not know.
+        loaded.transformer.add_case_embeddings()
+    model.attrs["set_transformer"](model, loaded)
+
+
+def _forward(
+    model: WordTransformerModel, docs: list[Doc], is_train: bool
+) -> tuple[FullTransformerBatch, Callable]:
+    encoder = model.layers[0]
+    batch = model.word_pieces(docs)
+    width = model.get_dim("nO")
+    hidden = torch.zeros((*batch.input_ids.shape, width), device=model.transformer.device)
+    backprops = []
+    # Set anew each time: what is saved with a model would outlive an override at loading.
+    name = "precision" if is_train else "inference_precision"
+    encoder.attrs["precision"] = model.settings[name]
+    if is_train:
+        learned = not model.settings["freeze_embeddings"]
+        model.transformer.get_input_embeddings().requires_grad_(learned)
+    for index in bucket(batch.lengths, model.settings["max_batch_pieces"]):
+        pieces = int(batch.lengths[index].max())
+        part = PieceBatch(
+            input_ids=batch.input_ids[index, :pieces],
+            case_ids=batch.case_ids[index, :pieces],
+            lengths=batch.lengths[index],
+            windows=[],
+            align_lengths=batch.align_lengths[:0],
+            align=batch.align[:0],
+        )
+        output, backprop = encoder(part, is_train)
+        rows = torch.from_numpy(index).to(hidden.device)
+        hidden[rows, :pieces] = output.detach()
+        backprops.append((rows, pieces, backprop))
+    # thinc's and transformers' names for these types are narrower than what they take.
+    input_ids: Any = batch.input_ids
+    attention_mask: Any = batch.attention_mask.astype(np.float32)
+    align: Any = batch.align.astype(np.int32)
+    align_lengths: Any = batch.align_lengths.astype(np.int32)
+    last_hidden_state: Any = hidden
+    output = FullTransformerBatch(
+        spans=[
+            [doc[window.core_start : window.core_end] for window in windows]
+            for doc, windows in zip(docs, batch.windows, strict=True)
+        ],
+        wordpieces=WordpieceBatch(
+            strings=model.strings(batch),
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            lengths=batch.lengths.tolist(),
+            token_type_ids=None,
+        ),
+        model_output=BaseModelOutput(last_hidden_state=last_hidden_state),
+        align=Ragged(align, align_lengths),
+    )
+
+    def backprop_windows(d_output: FullTransformerBatch) -> list[Doc]:
+        (d_hidden,) = d_output.model_output.values()
+        for rows, pieces, backprop in backprops:
+            backprop(d_hidden[rows, :pieces])
+        return docs
+
+    return output, backprop_windows
+
+
+def _convert_inputs(
+    model: Model, batch: PieceBatch, is_train: bool
+) -> tuple[ArgsKwargs, Callable[[Any], list]]:
+    device = model.shims[0]._model.device
+    precision = model.attrs["precision"]
+    inputs = {
+        "input_ids": torch.from_numpy(batch.input_ids).to(device),
+        "case_ids": torch.from_numpy(batch.case_ids).to(device),
+        # Some encoders calculate with it (DeBERTa-v2), which they cannot with booleans.
+        "attention_mask": torch.from_numpy(batch.attention_mask).to(device, torch.int64),
+        "bfloat16": precision == "bfloat16" or (precision == "auto" and has_bfloat16(device)),
+    }
+    return ArgsKwargs(args=(), kwargs=inputs), lambda d_inputs: []
+
+
+def _convert_outputs(
+    model: Model, inputs_outputs: tuple[Any, torch.Tensor], is_train: bool
+) -> tuple[torch.Tensor, Callable[[torch.Tensor], ArgsKwargs]]:
+    _, output = inputs_outputs
+
+    def backprop(d_output: torch.Tensor) -> ArgsKwargs:
+        return ArgsKwargs(args=((output,),), kwargs={"grad_tensors": (d_output,)})
+
+    return output, backprop
+
+
+def _replace_listener(model: WordTransformerModel) -> Model:
+    return chain(model, split_trf_batch())
+
+
+def _replace_listener_cfg(transformer: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **transformer,
+        "@architectures": "gmb_ner.Tok2VecTransformer.v1",
+        "pooling": listener["pooling"],
+        "grad_factor": listener.get("grad_factor", 1.0),
+    }
