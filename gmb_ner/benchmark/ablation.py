@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import spacy
@@ -50,11 +50,18 @@ def ablate(
 
     Scored is dev together with an eighth of the training part that does not train, in context and
     each sentence by itself. Yields (name, seed, result) as soon as each is known.
-    Raises InputError for unknown variants or a corpus that is not there.
+    Raises InputError for unknown variants, a config without linear_ner or a corpus that is not
+    there.
     """
     if unknown := sorted(set(names) - set(VARIANTS)):
         raise InputError(
             f"There is no variant {', '.join(unknown)}: choose from {', '.join(VARIANTS)}."
+        )
+    factory = load_config(config).get("components", {}).get("ner", {}).get("factory")
+    if factory != "linear_ner":
+        raise InputError(
+            f"[components.ner] of {config} has factory {factory}: only variants of linear_ner are "
+            "compared; name such a config by --config."
         )
     ordered = [BASE, *(name for name in names if name != BASE)]
     vocab = Vocab()
@@ -67,7 +74,7 @@ def ablate(
             if not path.is_file():
                 variant = VARIANTS[name]
                 with work_folder(path) as work:
-                    parts = {"train": trained[::SHARE], "dev": dev}
+                    parts = {"train": variant.prepare(trained[::SHARE]), "dev": dev}
                     _write_parts(work, parts, single=variant.single_sentences)
                     changed = _changed(config, variant, epochs, work / "variant.cfg")
                     run = train(
@@ -178,8 +185,7 @@ def _by_label(docs: Sequence[ScoredDoc]) -> dict[str, float]:
 
 def _scored(nlp: Language, docs: Sequence[Doc]) -> tuple[list[ScoredDoc], list[ScoredDoc]]:
     """The entities of the best tag sequences, and those of each word's best tag."""
-    recognizer = nlp.get_pipe("ner")
-    assert isinstance(recognizer, LinearNER)
+    recognizer = cast(LinearNER, nlp.get_pipe("ner"))
     decoded, argmax = [], []
     for references in minibatch(docs, nlp.batch_size):
         blank = [untagged_copy(reference) for reference in references]

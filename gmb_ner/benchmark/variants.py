@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from spacy.tokens import Doc
 from spacy.util import dot_to_object, set_dot_to_object
 from thinc.api import Config
+
+from gmb_ner.benchmark.cleaning import hide_doubtful
 
 NER = "components.ner"
 ENCODER = "components.transformer.model"
@@ -18,11 +21,13 @@ class Variant:
     lead: for people.
     change: changes a config in place.
     single_sentences: train and choose on Docs of one sentence each.
+    prepare: changes the Docs that train.
     """
 
     lead: str
     change: Callable[[Config], None] = field(default=lambda config: None)
     single_sentences: bool = False
+    prepare: Callable[[list[Doc]], list[Doc]] = field(default=lambda docs: docs)
 
 
 def setting(path: str, value: object) -> Callable[[Config], None]:
@@ -128,6 +133,13 @@ VARIANTS: dict[str, Variant] = {
     ),
     "hidden": Variant(
         "a hidden layer of 256", setting(f"{NER}.model.*.contextual.hidden_width", 256)
+    ),
+    "cleaning": Variant(
+        "annotation hidden that the lexical expert surely contradicts", prepare=hide_doubtful
+    ),
+    "fused-attention": Variant(
+        "torch's fused attention",
+        setting(f"{ENCODER}.transformer_config.attn_implementation", "sdpa"),
     ),
     "convolution": Variant("a third expert: spaCy's CNN", _convolution),
 }

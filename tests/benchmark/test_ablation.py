@@ -15,7 +15,10 @@ from gmb_ner.evaluation.files import load_docs
 CONFIG = Path(__file__).parents[2] / "configs" / "minilm.cfg"
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("base", "sentences")])
+CHANGE_DATA = ("base", "sentences", "cleaning")
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in CHANGE_DATA])
 def test_a_variant_changes_the_config_into_another_that_is_valid(name):
     config = load_config(CONFIG)
     before = config.to_str()
@@ -69,6 +72,12 @@ def test_runs_once_each_and_goes_on_where_it_was(sample_corpus, tiny_bert, tmp_p
 def test_unknown_variant(sample_corpus, tmp_path):
     with pytest.raises(InputError, match="There is no variant elmo: choose from base, "):
         list(ablate(CONFIG, sample_corpus, tmp_path, names=["elmo"], seeds=[0]))
+
+
+def test_config_without_linear_ner(sample_corpus, tmp_path):
+    stock = CONFIG.with_name("minilm-stock.cfg")
+    with pytest.raises(InputError, match=r"\[components.ner\] of .* has factory ner: only "):
+        list(ablate(stock, sample_corpus, tmp_path, names=["base"], seeds=[0]))
 
 
 def test_strict_spans_drop_what_iob2_does_not_allow():
