@@ -49,7 +49,8 @@ def ablate(
     max_steps: end each training early, 0 for never.
 
     Scored is dev together with an eighth of the training part that does not train, in context and
-    each sentence by itself. Yields (name, seed, result) as soon as each is known.
+    each sentence by itself, in bfloat16 where the processor has it. Yields (name, seed, result) as
+    soon as each is known.
     Raises InputError for unknown variants, a config without linear_ner or a corpus that is not
     there.
     """
@@ -219,6 +220,7 @@ def _write_parts(folder: Path, parts: dict[str, list[Doc]], *, single: bool) -> 
 
 def _changed(config: Path, variant: Variant, epochs: int | None, target: Path) -> Path:
     changed = load_config(config)
+    changed["components"]["transformer"]["model"]["inference_precision"] = "auto"
     if epochs is not None:
         changed["training"]["max_epochs"] = epochs
     variant.change(changed)
