@@ -53,7 +53,9 @@ def create_transformer_model(
         half of a small encoder's weights and get few gradients each; a step without them is
         shorter. Case embeddings are learned all the same.
     tokenizer_config, transformer_config (dict): passed to the tokenizer and the checkpoint's
-        config, as in spacy-transformers.
+        config, as in spacy-transformers. attn_implementation "eager" trains faster in bfloat16 on
+        a CPU, where the backward pass of torch's fused attention is slow; a pipeline that is
+        loaded reads with the fused one again.
 
     In training the encoder's parameters take torch's fused AdamW step with the settings of the
     config's optimizer, and gradients are clipped by their common norm.

@@ -683,6 +683,18 @@ def test_settings_of_the_checkpoint_can_be_changed(tiny_bert):
     assert model.transformer.config.attention_probs_dropout_prob == 0.25
 
 
+def test_the_way_attention_is_calculated_is_a_setting_of_training(tiny_bert, vocab):
+    docs = [Doc(vocab, words=text.split()) for text in TEXT]
+    plain = load(tiny_bert, transformer_config={"attn_implementation": "eager"})
+    fused = load(tiny_bert)
+    assert plain.transformer.config._attn_implementation == "eager"
+    assert fused.transformer.config._attn_implementation == "sdpa"
+    for some, others in zip(word_vectors(plain, docs), word_vectors(fused, docs), strict=True):
+        np.testing.assert_allclose(some, others, **TOLERANCE)
+    # What is loaded takes what is fastest there.
+    assert plain.copy().transformer.config._attn_implementation == "sdpa"
+
+
 def test_importing_it_does_not_need_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
