@@ -26,11 +26,17 @@ _DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
 _EPOCHS = {"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "cnn": 8}
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
-# Set by hand: the share of the matrix products' speed that an update reaches, and what everything
-# beside the encoder takes. Each was held against one training on two cores: "stock" against
-# configs/minilm-stock.cfg in bfloat16 (29 min), "ours" against configs/minilm.cfg in float32
-# (20 min); nobody has held a GPU or configs/cnn.cfg against a clock.
-_EFFICIENCY = {"ours": 0.6, "stock": 0.25}
+# Set by hand: the share of the matrix products' speed that an update reaches, in float32 and in
+# half precision, and what everything beside the encoder takes. Each was held against one training
+# on two cores: "ours" against configs/minilm.cfg in float32 (20 min) and in bfloat16 (19 min, of
+# another machine), "stock" against configs/minilm-stock.cfg in bfloat16 (29 min) and taken over
+# for float32; nobody has held a GPU or configs/cnn.cfg against a clock.
+_EFFICIENCY = {
+    ("ours", False): 0.6,
+    ("ours", True): 0.31,
+    ("stock", False): 0.25,
+    ("stock", True): 0.25,
+}
 _OTHER_WORDS_PER_SECOND = {"ours": 10_000, "stock": 6_000}
 
 
@@ -102,7 +108,7 @@ def estimate_minutes(config: str, device: Device, words: int) -> float:
     seconds = trained / _OTHER_WORDS_PER_SECOND[kind]
     if encoder := encoder_of(config):
         flops = 6 * _DENSE_PARAMETERS[encoder] * _PIECES_PER_WORD * trained
-        seconds += flops / (_EFFICIENCY[kind] * matmul_flops(device.gpu_id, half))
+        seconds += flops / (_EFFICIENCY[kind, half] * matmul_flops(device.gpu_id, half))
     return seconds / 60
 
 
