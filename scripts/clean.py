@@ -12,12 +12,14 @@ KEPT = {"sample.csv"}  # of corpus/, all else is generated
 
 def main() -> None:
     """Remove the converted corpus, trained pipelines, figures and wheels."""
-    for name in ("training", "metrics", "packages"):
+    for name in ("training", "exported", "metrics", "packages"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
     for path in (ROOT / "corpus").iterdir():
         if path.name not in KEPT:
             path.unlink()
-    msg.good("Removed training, metrics, packages and the converted corpus; assets are kept.")
+    msg.good(
+        "Removed training, exported, metrics, packages and the converted corpus; assets are kept."
+    )
 
 
 if __name__ == "__main__":

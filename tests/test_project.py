@@ -53,7 +53,7 @@ def code_of(command: dict) -> set[str]:
     named: list[Path] = []
     if command["name"] == "package":  # the wheel of gmb-ner holds the code of all
         named += ROOT.glob("gmb_ner/**/*.py")
-    if command["name"] in ("train", "evaluate", "prove", "visualize"):
+    if command["name"] in ("train", "evaluate", "prove", "visualize", "export"):
         named += ROOT.glob("gmb_ner/pipeline/*.py")
     if command["name"] == "train":
         named.append(ROOT / "gmb_ner/training/reader.py")

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span, SpanGroup
 from thinc.api import get_array_module
-from thinc.types import Floats2d
 from thinc.util import to_numpy
 
 from gmb_ner.pipeline.decoding import (
@@ -20,6 +19,7 @@ from gmb_ner.pipeline.decoding import (
 from gmb_ner.pipeline.scorer import CONFIDENCES
 
 ScoredSpan: TypeAlias = tuple[Span, float]
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray, which share no type
 
 
 def register_confidence() -> None:
@@ -48,7 +48,7 @@ def by_tag(labels: Sequence[str], values: Mapping[str, float], default: float) -
     return np.array([default, *of_labels], dtype=np.float32)
 
 
-def pad_scores(scores: list[Floats2d]) -> tuple[Any, Any]:
+def pad_scores(scores: Sequence[Array]) -> tuple[Array, Array]:
     """(Docs, words, tags) scores, 0 beyond a Doc, and the (Docs,) lengths; of at least one Doc."""
     xp = get_array_module(scores[0])
     lengths = [len(part) for part in scores]
@@ -60,7 +60,7 @@ def pad_scores(scores: list[Floats2d]) -> tuple[Any, Any]:
 
 def find_entities(
     docs: Sequence[Doc],
-    scores: list[Floats2d],
+    scores: Sequence[Array],
     labels: Sequence[str],
     *,
     temperature: float = 1.0,

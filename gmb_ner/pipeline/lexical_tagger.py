@@ -1,6 +1,6 @@
 """A linear tagger on lexical features: sparse, trained beside an encoder, read in no time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -75,6 +75,11 @@ class SparseLinear(Shim):
         wanted = keys_of(features)
         found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[found] == wanted, found, len(self.keys))
+
+    def score(self, docs: Sequence[Doc]) -> NDArray[np.float32]:
+        """(words of all Docs, tags) scores."""
+        scores: NDArray[np.float32] = self.weights[self.rows(self.features(docs))].sum(axis=1)
+        return scores
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take an Adagrad step on the rows with gradients; `optimizer` is not asked."""

@@ -1,0 +1,228 @@
+"""Export a trained pipeline to one that needs no torch: encoder and tags become an ONNX graph."""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import spacy
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from thinc.api import Model
+
+from gmb_ner.errors import InputError
+from gmb_ner.files import work_folder
+from gmb_ner.pipeline.lexical_tagger import SparseLinear
+from gmb_ner.pipeline.linear_ner import LinearNER
+from gmb_ner.pipeline.onnx_ner import INPUTS, OnnxNER
+
+PRECISIONS = ("int8", "fp32")
+OPSET = 17
+TOLERANCE = 1e-3  # between the float32 graph's tag scores and torch's
+# What the graph is held against torch with: short and long, one sentence and several.
+PROBES = (
+    "President Ada Lin met Kenyan officials in Nairobi on Monday .",
+    "Rain .",
+    "In 2004 , 1,200 people fled Oslo . The U.N. said McDonald's had closed 12 shops there . " * 6,
+)
+
+
+def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
+    """Write a pipeline with one component, `onnx_ner`, that finds what `trained` finds.
+
+    trained: the folder of a pipeline of `transformer` (`gmb_ner.TransformerModel.v1`) and `ner`
+        (`linear_ner`). output: the folder to write; one that is there is replaced at the end.
+    precision: "fp32", or "int8": matrix products of 8-bit integers (weights by channel, inputs by
+        their range at run time) and the word embeddings in 8 bits; a quarter of the size.
+
+    Raises InputError for other pipelines, or where the float32 graph gives other scores than torch.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"There is no precision {precision}: choose from {', '.join(PRECISIONS)}.")
+    if not (trained / "config.cfg").is_file():
+        raise InputError(
+            f"{trained} is not a trained pipeline; make it with `spacy project run train`."
+        )
+    nlp = spacy.load(trained)
+    contextual, lexical = _experts(nlp, trained)
+    with work_folder(output) as work:
+        graph = work / "fp32.onnx"
+        _write_graph(nlp, contextual, graph)
+        exported = _pipeline(nlp, contextual, lexical, graph.read_bytes())
+        _hold_against(nlp, exported)
+        if precision == "int8":
+            _quantize(graph, work / "int8.onnx")
+            exported = _pipeline(nlp, contextual, lexical, (work / "int8.onnx").read_bytes())
+        exported.meta["description"] = nlp.meta.get("description", "")
+        exported.to_disk(work / "pipeline")
+        if output.exists():
+            shutil.rmtree(output)
+        (work / "pipeline").replace(output)
+    return output
+
+
+def _experts(nlp: Language, trained: Path) -> tuple[Model, SparseLinear | None]:
+    """The tagger on the encoder and the lexical expert, if there is one.
+
+    Raises InputError for pipelines that hold anything else.
+    """
+    recognizer = nlp.get_pipe("ner") if "ner" in nlp.pipe_names else None
+    if nlp.pipe_names != ["transformer", "ner"] or not isinstance(recognizer, LinearNER):
+        raise InputError(
+            f"{trained} holds {', '.join(nlp.pipe_names)}: only pipelines of transformer and ner, "
+            "a linear_ner, can be exported."
+        )
+    model = recognizer.model
+    experts = model.layers if model.name == "expert_taggers" else [model]
+    taggers = [expert for expert in experts if expert.has_ref("output")]
+    tables = [shim for expert in experts for shim in expert.shims if isinstance(shim, SparseLinear)]
+    listens = all(any("listener" in node.name for node in tagger.walk()) for tagger in taggers)
+    if len(taggers) != 1 or len(tables) != len(experts) - 1 or len(tables) > 1 or not listens:
+        raise InputError(
+            f"The experts of {trained} cannot be exported: there has to be one LinearTagger that "
+            "listens to the transformer, and at most one LexicalTagger."
+        )
+    (tagger,) = taggers
+    if _pooling(tagger) == "mean" and len(_layers(tagger)) > 1:
+        raise InputError(
+            f"{trained} has mean pooling and a hidden layer, and only one of them can be exported."
+        )
+    return tagger, (tables[0] if tables else None)
+
+
+def _pooling(tagger: Model) -> str:
+    names = {node.name for node in tagger.walk()}
+    return "mean" if "reduce_mean" in names else "first"
+
+
+def _layers(tagger: Model) -> list[Model]:
+    """The layers with weights of a tagger's output: perhaps a hidden one, and the last."""
+    return [node for node in tagger.get_ref("output").walk() if node.has_param("W")]
+
+
+def _write_graph(nlp: Language, tagger: Model, path: Path) -> None:
+    """Trace encoder and tagger, and fuse what onnxruntime has one operator for."""
+    import torch
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    from gmb_ner.pipeline.torch_encoder import Encoder
+
+    component: Any = nlp.get_pipe("transformer")
+    source = component.model.transformer
+    config = type(source.config).from_dict(source.config.to_dict())
+    # The attention that the fusions below know.
+    config._attn_implementation = "eager"
+    encoder = Encoder.from_config(config)
+    encoder.load_state_dict(source.state_dict())
+    layers: list[torch.nn.Module] = []
+    for layer in _layers(tagger):
+        weights = torch.from_numpy(np.array(layer.get_param("W"), dtype=np.float32))
+        linear = torch.nn.Linear(weights.shape[1], weights.shape[0])
+        linear.weight.data = weights
+        linear.bias.data = torch.from_numpy(np.array(layer.get_param("b"), dtype=np.float32))
+        layers += [linear, torch.nn.ReLU()]
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+            self.output = torch.nn.Sequential(*layers[:-1])
+
+        def forward(self, input_ids: Any, case_ids: Any, attention_mask: Any) -> Any:
+            return self.output(self.encoder(input_ids, case_ids, attention_mask, bfloat16=False))
+
+    shape = (2, 8)
+    example = tuple(torch.ones(shape, dtype=torch.int64) for _ in INPUTS)
+    axes = {name: {0: "windows", 1: "pieces"} for name in (*INPUTS, "scores")}
+    with warnings.catch_warnings():
+        # This exporter is on its way out; the fusions do not know what the new one writes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Graph().eval(),
+            example,
+            str(path),
+            input_names=list(INPUTS),
+            output_names=["scores"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    if config.model_type in ("bert", "roberta"):
+        fused = optimize_model(
+            str(path),
+            model_type="bert",
+            num_heads=config.num_attention_heads,
+            hidden_size=config.hidden_size,
+            opt_level=1,
+        )
+        fused.save_model_to_file(str(path))
+
+
+def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph: bytes) -> Language:
+    """The pipeline with one component."""
+    listened: Any = nlp.get_pipe("transformer")
+    recognizer: Any = nlp.get_pipe("ner")
+    transformer, tokenizer = listened.model, listened.model.tokenizer
+    config = {"nlp": {"tokenizer": nlp.config["nlp"]["tokenizer"]}}
+    exported: Language = spacy.blank(nlp.meta["lang"], config=config)
+    old, new = cast(Tokenizer, nlp.tokenizer), cast(Tokenizer, exported.tokenizer)
+    new.from_bytes(old.to_bytes(exclude=["vocab"]), exclude=["vocab"])
+    settings = {
+        "label_bias": recognizer.label_bias,
+        "threshold": recognizer.threshold,
+        "scorer": nlp.config["components"]["ner"]["scorer"],
+    }
+    component: Any = exported.add_pipe("onnx_ner", name="ner", config=settings)
+    assert isinstance(component, OnnxNER)
+    component.set_graph(
+        {
+            "labels": list(recognizer.labels),
+            "temperature": recognizer.temperature,
+            "window": transformer.settings["window"],
+            "context": transformer.settings["context"],
+            "start_id": tokenizer.cls_token_id,
+            "end_id": tokenizer.sep_token_id,
+            "pad_id": tokenizer.pad_token_id,
+            "prefix": " " if tokenizer.tokenize(" a") != tokenizer.tokenize("a") else "",
+            "pooling": _pooling(tagger),
+        },
+        graph,
+        tokenizer.backend_tokenizer.to_str(),
+        lexical,
+    )
+    return exported
+
+
+def _hold_against(nlp: Language, exported: Language) -> None:
+    """Raise InputError where the graph's scores of some texts are not torch's."""
+    component: Any = exported.get_pipe("ner")
+    recognizer: Any = nlp.get_pipe("ner")
+    with nlp.select_pipes(disable="ner"):
+        docs = list(nlp.pipe(PROBES))
+    worst = _difference(recognizer.tag_scores(docs), component.tag_scores(docs))
+    if not worst <= TOLERANCE:
+        raise InputError(
+            f"The exported graph's tag scores differ from torch's by up to {worst:.2g}: this "
+            "encoder cannot be exported."
+        )
+
+
+def _difference(some: Sequence[Any], others: Sequence[Any]) -> float:
+    pairs = zip(some, others, strict=True)
+    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+
+def _quantize(graph: Path, target: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        graph,
+        target,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        # onnx cannot infer the types that onnxruntime's own operators give.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+    )

@@ -1,0 +1,300 @@
+"""The recognizer without torch: encoder and tag scores as one ONNX graph, run by onnxruntime.
+
+Made by `gmb_ner.deploy.export` from a trained pipeline. Windows, lexical expert, decoding and
+confidences are the same code as there.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy import util
+from spacy.errors import Errors
+from spacy.language import Language
+from spacy.pipeline import Pipe
+from spacy.tokens import Doc
+from spacy.util import SimpleFrozenList, minibatch
+from spacy.vocab import Vocab
+
+from gmb_ner.pipeline.entities import (
+    ScoredSpan,
+    find_entities,
+    register_confidence,
+    set_entities,
+)
+from gmb_ner.pipeline.lexical_tagger import SparseLinear
+from gmb_ner.pipeline.losses import log_softmax
+from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces, bucket
+
+INPUTS = ("input_ids", "case_ids", "attention_mask")
+PARTS = ("cfg", "graph", "tokenizer", "lexical")  # what is saved; the last may be missing
+
+
+@Language.factory(
+    "onnx_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    default_config={
+        "label_bias": {},
+        "threshold": 0.0,
+        "max_batch_pieces": 2048,
+        "threads": 0,
+        "scorer": {"@scorers": "spacy.ner_scorer.v1"},
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def create_onnx_ner(
+    nlp: Language,
+    name: str,
+    label_bias: dict[str, float],
+    threshold: float,
+    max_batch_pieces: int,
+    threads: int,
+    scorer: Callable | None,
+) -> "OnnxNER":
+    """Create the component; it gets its graph by loading.
+
+    label_bias (Dict[str, float]), threshold (float): as of `linear_ner`.
+    max_batch_pieces (int): windows of similar length are read together, up to so many pieces with
+        padding.
+    threads (int): of onnxruntime, 0 for one a core.
+    scorer (Optional[Callable]): of the entities.
+    """
+    return OnnxNER(
+        nlp.vocab,
+        name,
+        label_bias=label_bias,
+        threshold=threshold,
+        max_batch_pieces=max_batch_pieces,
+        threads=threads,
+        scorer=scorer,
+    )
+
+
+class OnnxNER(Pipe):
+    """See `create_onnx_ner`; Docs get what `linear_ner` gives them.
+
+    After loading, it holds
+        cfg: labels, temperature; window and context, in pieces; start_id, end_id and pad_id of the
+            special pieces; prefix, put before each word; pooling, of a word's pieces;
+        graph: the ONNX file's bytes. Inputs (windows, pieces) int64: `INPUTS`; output (windows,
+            pieces, tags) float32 scores;
+        tokenizer: the JSON of a tokenizer of the library tokenizers;
+        lexical: the lexical expert, or None.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        name: str = "onnx_ner",
+        *,
+        label_bias: dict[str, float] | None = None,
+        threshold: float = 0.0,
+        max_batch_pieces: int = 2048,
+        threads: int = 0,
+        scorer: Callable | None = None,
+    ) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is a confidence in [0, 1], not {threshold}.")
+        if max_batch_pieces < 1 or threads < 0:
+            raise ValueError(
+                f"max_batch_pieces is at least 1 and threads at least 0, not {max_batch_pieces} "
+                f"and {threads}."
+            )
+        self.vocab, self.name, self.scorer = vocab, name, scorer
+        self.label_bias, self.threshold = dict(label_bias or {}), threshold
+        self.max_batch_pieces, self.threads = max_batch_pieces, threads
+        self.cfg: dict[str, Any] = {"labels": []}
+        self.graph, self.tokenizer = b"", ""
+        self.lexical: SparseLinear | None = None
+        self._session: Any = None
+        self._word_pieces: WordPieces | None = None
+        register_confidence()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of their tags."""
+        return tuple(self.cfg["labels"])
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Find the entities of one Doc."""
+        handler = self.get_error_handler()
+        try:
+            self.set_annotations([doc], self.predict([doc]))
+        except Exception as error:  # as spaCy's own components leave it to the handler
+            handler(self.name, self, [doc], error)
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Find the entities of a stream of Docs, `batch_size` at a time."""
+        handler = self.get_error_handler()
+        for docs in minibatch(stream, batch_size):
+            try:
+                self.set_annotations(docs, self.predict(docs))
+                yield from docs
+            except Exception as error:
+                handler(self.name, self, docs, error)
+
+    def predict(self, docs: list[Doc]) -> list[list[ScoredSpan]]:
+        """The entities of each Doc, in order, with their confidences; Docs are not changed.
+
+        Raises ValueError before a graph is loaded (E109).
+        """
+        return find_entities(
+            docs,
+            self.tag_scores(docs),
+            self.labels,
+            temperature=self.cfg.get("temperature", 1.0),
+            label_bias=self.label_bias,
+            threshold=self.threshold,
+        )
+
+    def set_annotations(self, docs: Iterable[Doc], predicted: list[list[ScoredSpan]]) -> None:
+        """Write entities and confidences; entities and blocked tokens that are there stay."""
+        for doc, entities in zip(docs, predicted, strict=True):
+            set_entities(doc, entities)
+
+    def tag_scores(self, docs: list[Doc]) -> list[NDArray[np.float32]]:
+        """Log probabilities (words, tags) up to a constant of each Doc; of experts, their sum.
+
+        Raises ValueError before a graph is loaded (E109).
+        """
+        if self._session is None or self._word_pieces is None:
+            raise ValueError(Errors.E109.format(name=self.name))
+        batch = self._word_pieces(docs)
+        scores = log_softmax(self._pool(self._run(batch), batch))
+        if self.lexical is not None:
+            scores = scores + log_softmax(self.lexical.score(docs))
+        return np.split(scores, np.cumsum([len(doc) for doc in docs])[:-1]) if docs else []
+
+    def _run(self, batch: PieceBatch) -> NDArray[np.float32]:
+        """(windows * pieces, tags) scores of all pieces of a batch."""
+        windows, width = batch.input_ids.shape
+        tags = 1 + 2 * len(self.labels)
+        scores = np.zeros((windows, width, tags), dtype=np.float32)
+        mask = batch.attention_mask.astype(np.int64)
+        for rows in bucket(batch.lengths, self.max_batch_pieces):
+            pieces = int(batch.lengths[rows].max())
+            arrays = (batch.input_ids, batch.case_ids, mask)
+            feed = {name: array[rows, :pieces] for name, array in zip(INPUTS, arrays, strict=True)}
+            known = {node.name for node in self._session.get_inputs()}
+            (scores[rows, :pieces],) = self._session.run(
+                None, {name: array for name, array in feed.items() if name in known}
+            )
+        return scores.reshape(-1, tags)
+
+    def _pool(self, scores: NDArray[np.float32], batch: PieceBatch) -> NDArray[np.float32]:
+        """(words, tags) of the scores of pieces."""
+        begins = np.cumsum(batch.align_lengths) - batch.align_lengths
+        if self.cfg["pooling"] == "first" or not len(begins):
+            return scores[batch.align[begins]]
+        sums = np.add.reduceat(scores[batch.align], begins)
+        return (sums / batch.align_lengths[:, None]).astype(np.float32)
+
+    def set_graph(
+        self, cfg: dict[str, Any], graph: bytes, tokenizer: str, lexical: SparseLinear | None
+    ) -> None:
+        """Take everything that is loaded or exported; see the class.
+
+        Raises ImportError with a sentence where onnxruntime or tokenizers is not installed.
+        """
+        try:
+            import onnxruntime
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise ImportError(
+                f"{self.name} needs {error.name}: pip install 'gmb-ner[onnx]'."
+            ) from error
+        self.cfg, self.graph, self.tokenizer, self.lexical = cfg, graph, tokenizer, lexical
+        for label in self.labels:
+            self.vocab.strings.add(label)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        self._session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
+        )
+        self._word_pieces = WordPieces(
+            encode_words_with(Tokenizer.from_str(tokenizer), cfg["prefix"]),
+            start_id=cfg["start_id"],
+            end_id=cfg["end_id"],
+            pad_id=cfg["pad_id"],
+            size=cfg["window"],
+            context=cfg["context"],
+        )
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()) -> None:
+        """Write the component to a folder."""
+
+        def write(value: bytes, file: Path) -> None:
+            file.write_bytes(value)
+
+        writers: dict[str, Callable[[Path], None]] = {
+            key: partial(write, value) for key, value in self._parts().items()
+        }
+        util.to_disk(path, writers, exclude)
+
+    def from_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()
+    ) -> "OnnxNER":
+        """Load the component from a folder."""
+        parts: dict[str, bytes] = {}
+
+        def read(key: str, file: Path) -> None:
+            parts[key] = file.read_bytes()
+
+        keys = [key for key in PARTS if (util.ensure_path(path) / key).is_file()]
+        util.from_disk(path, {key: partial(read, key) for key in keys}, exclude)
+        self._take(parts)
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = SimpleFrozenList()) -> bytes:
+        """The component as bytes."""
+        data: bytes = util.to_bytes(
+            {key: partial(bytes, value) for key, value in self._parts().items()}, exclude
+        )
+        return data
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = SimpleFrozenList()) -> "OnnxNER":
+        """Load the component from bytes."""
+        parts: dict[str, bytes] = {}
+        util.from_bytes(data, {key: partial(parts.__setitem__, key) for key in PARTS}, exclude)
+        self._take(parts)
+        return self
+
+    def _parts(self) -> dict[str, bytes]:
+        parts = {
+            "cfg": json.dumps(self.cfg).encode(),
+            "graph": self.graph,
+            "tokenizer": self.tokenizer.encode(),
+        }
+        if self.lexical is not None:
+            parts["lexical"] = self.lexical.to_bytes()
+        return parts
+
+    def _take(self, parts: dict[str, bytes]) -> None:
+        if not parts.get("graph"):
+            return
+        lexical = None
+        if "lexical" in parts:
+            lexical = SparseLinear(0.0).from_bytes(parts["lexical"])
+        self.set_graph(
+            json.loads(parts["cfg"]), parts["graph"], parts["tokenizer"].decode(), lexical
+        )
+
+
+def encode_words_with(tokenizer: Any, prefix: str) -> EncodeWords:
+    """A function from words to the ids of their pieces, by a tokenizer of the library tokenizers.
+
+    prefix: put before each word.
+    """
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    def encode(words: list[str]) -> list[list[int]]:
+        prefixed = [prefix + word for word in words]
+        return [piece.ids for piece in tokenizer.encode_batch(prefixed, add_special_tokens=False)]
+
+    return encode

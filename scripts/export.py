@@ -1,0 +1,27 @@
+"""Export a trained pipeline to ONNX, to be run without torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from gmb_ner.console import step
+from gmb_ner.deploy.export import export
+
+
+@step("export")
+def main(
+    trained: Annotated[Path, typer.Argument(help="Trained pipeline")],
+    output: Annotated[Path, typer.Argument(help="Folder to write the exported pipeline to")],
+    precision: Annotated[str, typer.Option(help="int8, or fp32 (as exact as torch)")] = "int8",
+) -> None:
+    """Write OUTPUT, a pipeline that finds what TRAINED finds, by onnxruntime."""
+    export(trained, output, precision=precision)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    msg.good(f"{output} ({precision}, {size / 1e6:.0f} MB)")
+    msg.text(f'Use it: pip install "gmb-ner[onnx]", then spacy.load("{output}")')
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,250 @@
+"""Pipelines without torch find what those with it find."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import spacy
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from gmb_ner.deploy.export import export
+from gmb_ner.errors import InputError
+from gmb_ner.pipeline.onnx_ner import OnnxNER
+
+TRAINING = [
+    ("Angela Merkel met Iraqi police in London on Friday .", [(0, 13, "per"), (34, 40, "geo")]),
+    ("The United Nations met in Baghdad .", [(4, 18, "org"), (26, 33, "geo")]),
+]
+TEXTS = [
+    *(text for text, _ in TRAINING),
+    "angela merkel was in BAGHDAD on Monday.",
+    "London",
+    "  ",
+    "",
+    # Several windows, and a word of more pieces than a window has.
+    "The United Nations met Angela Merkel in London . " * 12 + "x" * 100,
+]
+SETTINGS = {"label_bias": {"org": 0.25}, "threshold": 0.1}
+
+
+def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=True):
+    """Train a small pipeline with our own components, and write it."""
+    spacy.util.fix_random_seed(0)
+    contextual = {
+        "@architectures": "gmb_ner.LinearTagger.v1",
+        "hidden_width": hidden_width,
+        "tok2vec": {
+            "@architectures": "spacy-transformers.TransformerListener.v1",
+            "grad_factor": 1.0,
+            "pooling": {"@layers": f"{pooling}.v1"},
+        },
+    }
+    experts = {"contextual": contextual}
+    if lexical:
+        experts["lexical"] = {"@architectures": "gmb_ner.LexicalTagger.v1", "min_count": 1}
+    together = {"@architectures": "gmb_ner.ExpertTaggers.v1", "*": experts}
+    nlp = spacy.blank("en")
+    transformer = {
+        "@architectures": "gmb_ner.TransformerModel.v1",
+        "name": str(encoder),
+        "window": 32,
+        "context": 6,
+        "case_embeddings": True,
+        "precision": "float32",
+    }
+    nlp.add_pipe("transformer", config={"model": transformer})
+    model = together if lexical else contextual
+    nlp.add_pipe("linear_ner", name="ner", config={"model": model, **SETTINGS})
+    data = [Example.from_dict(nlp.make_doc(text), {"entities": ents}) for text, ents in TRAINING]
+    optimizer = nlp.initialize(lambda: data)
+    optimizer.learn_rate = 0.01
+    for _ in range(25):
+        nlp.update(data, sgd=optimizer)
+    nlp.get_pipe("ner").cfg["temperature"] = 1.5
+    nlp.to_disk(folder)
+    return folder
+
+
+def found(nlp):
+    """Entities of the texts, and their confidences."""
+    docs = list(nlp.pipe(TEXTS, batch_size=3))
+    entities = [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs]
+    return entities, [ent._.confidence for doc in docs for ent in doc.ents]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_bert, tmp_path_factory):
+    return make(tmp_path_factory.mktemp("trained") / "model", tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    return export(trained, tmp_path_factory.mktemp("exported") / "model", precision="fp32")
+
+
+def test_entities_and_confidences_are_those_of_torch(trained, exported):
+    entities, confidences = found(spacy.load(trained))
+    assert entities[0] == [("Angela Merkel", "per"), ("London", "geo")]
+    same, close = found(spacy.load(exported))
+    assert same == entities
+    np.testing.assert_allclose(close, confidences, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"lexical": False}, {"pooling": "reduce_mean"}, {"hidden_width": 8}],
+    ids=["one expert", "mean pooling", "hidden layer"],
+)
+def test_other_models(settings, tiny_bert, tmp_path):
+    trained = make(tmp_path / "trained", tiny_bert, **settings)
+    entities, confidences = found(spacy.load(trained))
+    same, close = found(spacy.load(export(trained, tmp_path / "model", precision="fp32")))
+    assert same == entities
+    np.testing.assert_allclose(close, confidences, rtol=0, atol=1e-4)
+
+
+def test_settings_go_along(exported):
+    nlp = spacy.load(exported)
+    assert nlp.pipe_names == ["ner"]
+    component = nlp.get_pipe("ner")
+    assert {"label_bias": component.label_bias, "threshold": component.threshold} == SETTINGS
+    assert component.cfg["temperature"] == 1.5
+    assert component.labels == ("geo", "org", "per")
+    stricter = spacy.load(exported, config={"components.ner.threshold": 1.0})
+    assert found(stricter)[1] == []
+
+
+def test_int8_is_smaller_and_close(trained, exported, tmp_path):
+    small = spacy.load(export(trained, tmp_path / "model", precision="int8"))
+    exact = spacy.load(exported)
+    assert len(small.get_pipe("ner").graph) < len(exact.get_pipe("ner").graph)
+    texts = [doc for doc in map(exact.make_doc, TEXTS) if len(doc)]
+    for some, others in zip(
+        small.get_pipe("ner").tag_scores(texts),
+        exact.get_pipe("ner").tag_scores(texts),
+        strict=True,
+    ):
+        difference = np.abs(some - others)
+        assert 0 < difference.max() < 1.0
+        assert difference.mean() < 0.1
+
+
+def test_a_doc_alone_is_read_as_in_a_batch(exported):
+    nlp = spacy.load(exported)
+    alone = [[(ent.text, ent.label_) for ent in nlp(text).ents] for text in TEXTS]
+    assert alone == found(nlp)[0]
+
+
+def test_nothing_to_read(exported):
+    nlp = spacy.load(exported)
+    assert list(nlp.pipe([])) == []
+    assert [len(doc.ents) for doc in nlp.pipe(["", ""])] == [0, 0]
+    doc = nlp(Doc(nlp.vocab))
+    assert doc.ents == ()
+
+
+def test_in_bytes(exported):
+    nlp = spacy.load(exported)
+    again = spacy.util.load_model_from_config(nlp.config).from_bytes(nlp.to_bytes())
+    assert found(again) == found(nlp)
+
+
+def test_on_disk(exported, tmp_path):
+    nlp = spacy.load(exported)
+    nlp.to_disk(tmp_path / "again")
+    assert found(spacy.load(tmp_path / "again")) == found(nlp)
+
+
+def test_it_needs_neither_torch_nor_transformers(exported):
+    code = (
+        "import json, sys\n"
+        "import catalogue\n"
+        "missing = 'torch', 'transformers', 'spacy_transformers', 'onnx'\n"
+        "sys.modules |= dict.fromkeys(missing)\n"
+        # spaCy loads what installed packages announce.
+        "announced = catalogue.Registry._get_entry_points\n"
+        "catalogue.Registry._get_entry_points = lambda self: [\n"
+        "    entry for entry in announced(self) if entry.value.split('.')[0] not in missing\n"
+        "]\n"
+        "import spacy\n"
+        f"doc = spacy.load({str(exported)!r})({TEXTS[0]!r})\n"
+        "print(json.dumps([[ent.text, ent.label_] for ent in doc.ents]))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert json.loads(run.stdout) == [["Angela Merkel", "per"], ["London", "geo"]]
+
+
+@pytest.mark.parametrize("missing", ["onnxruntime", "tokenizers"])
+def test_a_missing_library_is_named(exported, missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=rf"ner needs {missing}: pip install 'gmb-ner\[onnx\]'"):
+        spacy.load(exported)
+
+
+def test_prediction_before_a_graph_is_there():
+    nlp = spacy.blank("en")
+    component = nlp.add_pipe("onnx_ner", name="ner")
+    assert isinstance(component, OnnxNER)
+    with pytest.raises(ValueError, match="E109"):
+        nlp("Oslo")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": 2.0}, "threshold is a confidence in"),
+        ({"max_batch_pieces": 0}, "max_batch_pieces is at least 1"),
+        ({"threads": -1}, "threads at least 0"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        spacy.blank("en").add_pipe("onnx_ner", config=settings)
+
+
+# What cannot be exported
+
+
+def test_unknown_precision(trained, tmp_path):
+    with pytest.raises(InputError, match="no precision int4: choose from int8, fp32"):
+        export(trained, tmp_path / "model", precision="int4")
+
+
+def test_no_pipeline(tmp_path):
+    with pytest.raises(InputError, match="is not a trained pipeline; make it with"):
+        export(tmp_path, tmp_path / "model")
+
+
+def test_other_pipelines(plain_model, tmp_path):
+    with pytest.raises(InputError, match=r"holds ner: only pipelines of transformer and ner, a "):
+        export(plain_model, tmp_path / "model")
+
+
+def test_mean_pooling_with_a_hidden_layer(tiny_bert, tmp_path):
+    trained = make(tmp_path / "trained", tiny_bert, pooling="reduce_mean", hidden_width=8)
+    with pytest.raises(InputError, match="mean pooling and a hidden layer"):
+        export(trained, tmp_path / "model")
+
+
+def test_a_graph_that_gives_other_scores_is_not_written(trained, tmp_path, monkeypatch):
+    old = tmp_path / "model"
+    old.mkdir()
+    (old / "file").touch()
+    monkeypatch.setattr("gmb_ner.deploy.export.TOLERANCE", -1.0)
+    with pytest.raises(InputError, match="tag scores differ from torch's by up to"):
+        export(trained, old)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in old.iterdir()] == ["file"]
+
+
+def test_an_earlier_export_is_replaced(trained, tmp_path):
+    old = tmp_path / "model"
+    old.mkdir()
+    (old / "file").touch()
+    export(trained, old, precision="fp32")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (old / "file").exists()
+    assert (old / "config.cfg").is_file()
