@@ -217,9 +217,12 @@ def _difference(some: Sequence[Any], others: Sequence[Any]) -> float:
 def _quantize(graph: Path, target: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    inferred = target.with_suffix(".inferred")
+    quant_pre_process(graph, inferred, skip_optimization=True, skip_symbolic_shape=True)
     quantize_dynamic(
-        graph,
+        inferred,
         target,
         per_channel=True,
         weight_type=QuantType.QInt8,

@@ -176,14 +176,14 @@ class OnnxNER(Pipe):
         tags = 1 + 2 * len(self.labels)
         scores = np.zeros((windows, width, tags), dtype=np.float32)
         mask = batch.attention_mask.astype(np.int64)
+        # An encoder without case embeddings has no input for them.
+        known = {node.name for node in self._session.get_inputs()}
+        given = zip(INPUTS, (batch.input_ids, batch.case_ids, mask), strict=True)
+        arrays = {name: array for name, array in given if name in known}
         for rows in bucket(batch.lengths, self.max_batch_pieces):
             pieces = int(batch.lengths[rows].max())
-            arrays = (batch.input_ids, batch.case_ids, mask)
-            feed = {name: array[rows, :pieces] for name, array in zip(INPUTS, arrays, strict=True)}
-            known = {node.name for node in self._session.get_inputs()}
-            (scores[rows, :pieces],) = self._session.run(
-                None, {name: array for name, array in feed.items() if name in known}
-            )
+            feed = {name: array[rows, :pieces] for name, array in arrays.items()}
+            (scores[rows, :pieces],) = self._session.run(None, feed)
         return scores.reshape(-1, tags)
 
     def _pool(self, scores: NDArray[np.float32], batch: PieceBatch) -> NDArray[np.float32]:

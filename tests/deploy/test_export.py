@@ -30,7 +30,7 @@ TEXTS = [
 SETTINGS = {"label_bias": {"org": 0.25}, "threshold": 0.1}
 
 
-def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=True):
+def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=True, cased=True):
     """Train a small pipeline with our own components, and write it."""
     spacy.util.fix_random_seed(0)
     contextual = {
@@ -52,7 +52,7 @@ def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=Tru
         "name": str(encoder),
         "window": 32,
         "context": 6,
-        "case_embeddings": True,
+        "case_embeddings": cased,
         "precision": "float32",
     }
     nlp.add_pipe("transformer", config={"model": transformer})
@@ -95,8 +95,8 @@ def test_entities_and_confidences_are_those_of_torch(trained, exported):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"lexical": False}, {"pooling": "reduce_mean"}, {"hidden_width": 8}],
-    ids=["one expert", "mean pooling", "hidden layer"],
+    [{"lexical": False}, {"pooling": "reduce_mean"}, {"hidden_width": 8}, {"cased": False}],
+    ids=["one expert", "mean pooling", "hidden layer", "no case embeddings"],
 )
 def test_other_models(settings, tiny_bert, tmp_path):
     trained = make(tmp_path / "trained", tiny_bert, **settings)
