@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,13 @@ def make_entity_scorer(
 
     Raises InputError for a map that `resolve_label_map` refuses.
     """
-    resolved = resolve_label_map(label_map)
+    # No function of its own: a pipeline that other processes take over has to be picklable.
+    return partial(_score, label_map=resolve_label_map(label_map))
 
-    def score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        return score_entities(examples, resolved)
 
-    return score
+def _score(examples: Iterable[Example], *, label_map: LabelMap, **kwargs: Any) -> dict[str, Any]:
+    """What spaCy calls; it passes on settings of no use here."""
+    return score_entities(examples, label_map)
 
 
 def score_entities(

@@ -1,11 +1,18 @@
 """The encoder as a torch module: a pretrained one that can see how words are written."""
 
+import os
+from functools import partial
 from typing import Any
 
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from gmb_ner.pipeline.wordpieces import CASES
+
+# A forked process, as of `nlp.pipe(n_process=2)`, has none of the threads that torch would wait
+# for.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 class Encoder(torch.nn.Module):

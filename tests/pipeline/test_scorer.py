@@ -1,4 +1,5 @@
 import io
+import pickle
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -315,3 +316,9 @@ def test_scores_survive_spacys_logger_tables_and_readme():
     assert handle_scores_per_type(scores, silent=True) == scores
     readme = generate_readme({**nlp.meta, "performance": scores, "spacy_version": "3"})
     assert "| `MACRO_F` | 50.00 |" in readme
+
+
+def test_the_scorer_can_be_pickled():
+    # As processes that are spawned get it.
+    scorer = pickle.loads(pickle.dumps(make_entity_scorer("conll")))
+    assert scorer([]) == make_entity_scorer("conll")([])

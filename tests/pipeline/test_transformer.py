@@ -1,5 +1,6 @@
 """The transformer that reads words as words, against plain Hugging Face models."""
 
+import os
 import subprocess
 import sys
 
@@ -702,3 +703,20 @@ def test_importing_it_does_not_need_torch():
         "assert not {'transformers', 'spacy_transformers'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_does_not_wait_for_threads_it_has_not_got():
+    code = (
+        "import os, torch\n"
+        "import gmb_ner.pipeline.torch_encoder\n"
+        "torch.set_num_threads(2)\n"
+        "torch.ones(10**7).sum()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    torch.ones(10**7).sum()\n"
+        "    os._exit(40 + torch.get_num_threads())\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 41\n"
+        "assert torch.get_num_threads() == 2\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
