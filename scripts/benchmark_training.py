@@ -16,8 +16,8 @@ def main(
     corpus: Annotated[Path, typer.Argument(help="Folder of the converted corpus.")],
     configs: Annotated[list[Path], typer.Argument(help="The first is what others compare to.")],
     assets: Annotated[Path, typer.Option(help="Folder of fetched files.")] = Path("assets"),
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each config.")] = 6,
-    words: Annotated[int, typer.Option(min=1, help="Words of a turn, at least.")] = 10_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each config.")] = 14,
+    words: Annotated[int, typer.Option(min=1, help="Words of a turn, at least.")] = 3_000,
 ) -> None:
     """Print the median speeds of each of CONFIGS, in words a second, and their ratios."""
     encoder = fetch_minilm(assets).path.as_posix()
