@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.pipeline.onnx_ner import INPUTS, OnnxNER
 
+ARCHITECTURE = "gmb_ner.TransformerModel.v1"
 PRECISIONS = ("int8", "fp32")
 OPSET = 17
 TOLERANCE = 1e-3  # between the float32 graph's tag scores and torch's
@@ -45,6 +47,11 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
         raise InputError(
             f"{trained} is not a trained pipeline; make it with `spacy project run train`."
         )
+    for library in ("onnx", "onnxruntime"):
+        if find_spec(library) is None:
+            raise InputError(
+                f"export needs {library}, which is missing: pip install -e '.[onnx,export]'."
+            )
     nlp = spacy.load(trained)
     contextual, lexical = _experts(nlp, trained)
     with work_folder(output) as work:
@@ -68,12 +75,19 @@ def _experts(nlp: Language, trained: Path) -> tuple[Model, SparseLinear | None]:
 
     Raises InputError for pipelines that hold anything else.
     """
-    recognizer = nlp.get_pipe("ner") if "ner" in nlp.pipe_names else None
-    if nlp.pipe_names != ["transformer", "ner"] or not isinstance(recognizer, LinearNER):
+    factories = [nlp.get_pipe_meta(name).factory for name in nlp.pipe_names]
+    if nlp.pipe_names != ["transformer", "ner"] or factories != ["transformer", "linear_ner"]:
         raise InputError(
-            f"{trained} holds {', '.join(nlp.pipe_names)}: only pipelines of transformer and ner, "
-            "a linear_ner, can be exported."
+            f"{trained} holds {', '.join(nlp.pipe_names)} ({', '.join(factories)}): only pipelines "
+            "of transformer and ner (transformer, linear_ner) can be exported."
         )
+    architecture = nlp.config["components"]["transformer"]["model"]["@architectures"]
+    if architecture != ARCHITECTURE:
+        raise InputError(
+            f"The transformer of {trained} is a {architecture}: only {ARCHITECTURE} can be "
+            "exported."
+        )
+    recognizer = cast(LinearNER, nlp.get_pipe("ner"))
     model = recognizer.model
     experts = model.layers if model.name == "expert_taggers" else [model]
     taggers = [expert for expert in experts if expert.has_ref("output")]

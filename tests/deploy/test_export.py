@@ -30,10 +30,9 @@ TEXTS = [
 SETTINGS = {"label_bias": {"org": 0.25}, "threshold": 0.1}
 
 
-def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=True, cased=True):
-    """Train a small pipeline with our own components, and write it."""
-    spacy.util.fix_random_seed(0)
-    contextual = {
+def contextual(pooling="reduce_first", hidden_width=0):
+    """A model of the tags, on the transformer."""
+    return {
         "@architectures": "gmb_ner.LinearTagger.v1",
         "hidden_width": hidden_width,
         "tok2vec": {
@@ -42,10 +41,15 @@ def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=Tru
             "pooling": {"@layers": f"{pooling}.v1"},
         },
     }
-    experts = {"contextual": contextual}
-    if lexical:
-        experts["lexical"] = {"@architectures": "gmb_ner.LexicalTagger.v1", "min_count": 1}
-    together = {"@architectures": "gmb_ner.ExpertTaggers.v1", "*": experts}
+
+
+def examples(nlp):
+    return [Example.from_dict(nlp.make_doc(text), {"entities": ents}) for text, ents in TRAINING]
+
+
+def make(folder, encoder, *, lexical=True, cased=True, **settings):
+    """Train a small pipeline with our own components, and write it."""
+    spacy.util.fix_random_seed(0)
     nlp = spacy.blank("en")
     transformer = {
         "@architectures": "gmb_ner.TransformerModel.v1",
@@ -56,9 +60,13 @@ def make(folder, encoder, *, pooling="reduce_first", hidden_width=0, lexical=Tru
         "precision": "float32",
     }
     nlp.add_pipe("transformer", config={"model": transformer})
-    model = together if lexical else contextual
+    model = contextual(**settings)
+    if lexical:
+        table = {"@architectures": "gmb_ner.LexicalTagger.v1", "min_count": 1}
+        experts = {"contextual": model, "lexical": table}
+        model = {"@architectures": "gmb_ner.ExpertTaggers.v1", "*": experts}
     nlp.add_pipe("linear_ner", name="ner", config={"model": model, **SETTINGS})
-    data = [Example.from_dict(nlp.make_doc(text), {"entities": ents}) for text, ents in TRAINING]
+    data = examples(nlp)
     optimizer = nlp.initialize(lambda: data)
     optimizer.learn_rate = 0.01
     for _ in range(25):
@@ -219,8 +227,32 @@ def test_no_pipeline(tmp_path):
 
 
 def test_other_pipelines(plain_model, tmp_path):
-    with pytest.raises(InputError, match=r"holds ner: only pipelines of transformer and ner, a "):
+    with pytest.raises(InputError, match=r"holds ner \(ner\): only pipelines of transformer and "):
         export(plain_model, tmp_path / "model")
+
+
+def test_another_transformer(tiny_bert, tmp_path):
+    nlp = spacy.blank("en")
+    stock = {
+        "@architectures": "spacy-transformers.TransformerModel.v3",
+        "name": str(tiny_bert),
+        "get_spans": {"@span_getters": "spacy-transformers.doc_spans.v1"},
+    }
+    nlp.add_pipe("transformer", config={"model": stock})
+    nlp.add_pipe("linear_ner", name="ner", config={"model": contextual()})
+    nlp.initialize(lambda: examples(nlp))
+    nlp.to_disk(tmp_path / "stock")
+    with pytest.raises(InputError, match=r"is a spacy-transformers.TransformerModel.v3: only gmb_"):
+        export(tmp_path / "stock", tmp_path / "model")
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_a_library_that_export_needs_is_missing(missing, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "gmb_ner.deploy.export.find_spec", lambda name: None if name == missing else True
+    )
+    with pytest.raises(InputError, match=rf"export needs {missing}, which is missing: pip install"):
+        export(trained, tmp_path / "model")
 
 
 def test_mean_pooling_with_a_hidden_layer(tiny_bert, tmp_path):
