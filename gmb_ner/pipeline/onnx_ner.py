@@ -264,6 +264,17 @@ class OnnxNER(Pipe):
         self._take(parts)
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the session is made of, as it cannot be pickled; for spawned processes."""
+        settings = {
+            "label_bias": self.label_bias,
+            "threshold": self.threshold,
+            "max_batch_pieces": self.max_batch_pieces,
+            "threads": self.threads,
+            "scorer": self.scorer,
+        }
+        return _unpickled, (self.vocab, self.name, settings, self.to_bytes())
+
     def _parts(self) -> dict[str, bytes]:
         parts = {
             "cfg": json.dumps(self.cfg).encode(),
@@ -283,6 +294,10 @@ class OnnxNER(Pipe):
         self.set_graph(
             json.loads(parts["cfg"]), parts["graph"], parts["tokenizer"].decode(), lexical
         )
+
+
+def _unpickled(vocab: Vocab, name: str, settings: dict[str, Any], data: bytes) -> OnnxNER:
+    return OnnxNER(vocab, name, **settings).from_bytes(data)
 
 
 def encode_words_with(tokenizer: Any, prefix: str) -> EncodeWords:

@@ -1,6 +1,7 @@
 """Pipelines without torch find what those with it find."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -158,6 +159,19 @@ def test_in_bytes(exported):
     nlp = spacy.load(exported)
     again = spacy.util.load_model_from_config(nlp.config).from_bytes(nlp.to_bytes())
     assert found(again) == found(nlp)
+
+
+def test_pickled(exported):
+    # As processes that are spawned get it.
+    nlp = spacy.load(exported)
+    component = pickle.loads(pickle.dumps(nlp.get_pipe("ner")))
+    doc = nlp.make_doc(TEXTS[0])
+    again = nlp.make_doc(TEXTS[0])
+    assert [ent.text for ent in component(doc).ents] == ["Angela Merkel", "London"]
+    assert component.threshold == SETTINGS["threshold"]
+    assert component.name == "ner"
+    nlp.get_pipe("ner")(again)
+    assert [ent._.confidence for ent in doc.ents] == [ent._.confidence for ent in again.ents]
 
 
 def test_on_disk(exported, tmp_path):
