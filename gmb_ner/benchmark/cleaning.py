@@ -1,7 +1,7 @@
 """Label cleaning: annotation that a model of the other Docs surely contradicts is hidden.
 
 After Wang et al. 2019 (CrossWeigh), with hiding in place of a lower weight. The model is the
-lexical expert alone, which learns a corpus in a minute.
+lexical expert alone, which learns much faster than the encoder.
 """
 
 from collections.abc import Sequence

@@ -176,6 +176,8 @@ def _write_graph(nlp: Language, tagger: Model, path: Path) -> None:
 
 def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph: bytes) -> Language:
     """The pipeline with one component."""
+    from gmb_ner.pipeline.torch_transformer import word_prefix
+
     listened: Any = nlp.get_pipe("transformer")
     recognizer: Any = nlp.get_pipe("ner")
     transformer, tokenizer = listened.model, listened.model.tokenizer
@@ -199,7 +201,7 @@ def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph:
             "start_id": tokenizer.cls_token_id,
             "end_id": tokenizer.sep_token_id,
             "pad_id": tokenizer.pad_token_id,
-            "prefix": " " if tokenizer.tokenize(" a") != tokenizer.tokenize("a") else "",
+            "prefix": word_prefix(tokenizer),
             "pooling": _pooling(tagger),
         },
         graph,

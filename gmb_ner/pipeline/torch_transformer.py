@@ -100,10 +100,15 @@ class WordTransformerModel(TransformerModel):
         return copied
 
 
+def word_prefix(tokenizer: Any) -> str:
+    """What a Hugging Face tokenizer needs before each word: a space, or nothing."""
+    # Byte-level vocabularies know a word in a text by the space before it.
+    return " " if tokenizer.tokenize(" a") != tokenizer.tokenize("a") else ""
+
+
 def encode_words_with(tokenizer: Any) -> EncodeWords:
     """A function from words to the ids of their pieces, by a Hugging Face tokenizer."""
-    # Byte-level vocabularies know a word in a text by the space before it.
-    prefix = " " if tokenizer.tokenize(" a") != tokenizer.tokenize("a") else ""
+    prefix = word_prefix(tokenizer)
 
     def encode(words: list[str]) -> list[list[int]]:
         encoded = tokenizer(
