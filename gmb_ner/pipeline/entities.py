@@ -51,11 +51,21 @@ def by_tag(labels: Sequence[str], values: Mapping[str, float], default: float) -
 def pad_scores(scores: Sequence[Array]) -> tuple[Array, Array]:
     """(Docs, words, tags) scores, 0 beyond a Doc, and the (Docs,) lengths; of at least one Doc."""
     xp = get_array_module(scores[0])
-    lengths = [len(part) for part in scores]
-    padded = xp.zeros((len(scores), max(lengths), scores[0].shape[1]), dtype=scores[0].dtype)
-    for i, part in enumerate(scores):
-        padded[i, : len(part)] = part
-    return padded, xp.asarray(lengths)
+    lengths = np.array([len(part) for part in scores])
+    return pad_rows(xp.concatenate(scores), lengths)[0], xp.asarray(lengths)
+
+
+def pad_rows(rows: Array, lengths: NDArray[np.integer]) -> tuple[Array, Array]:
+    """The rows of all Docs, (words of all Docs, tags), as (Docs, words, tags), 0 beyond a Doc.
+
+    lengths: (Docs,). Returns also (Docs, words), whether there is a word: `padded[inside]` are the
+    rows again.
+    """
+    xp = get_array_module(rows)
+    inside = xp.asarray(np.arange(lengths.max(initial=0)) < lengths[:, None])
+    padded = xp.zeros((*inside.shape, rows.shape[1]), dtype=rows.dtype)
+    padded[inside] = rows
+    return padded, inside
 
 
 def find_entities(
@@ -105,7 +115,8 @@ def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
     """
     earlier = list(doc.ents)
     # What `Doc.set_ents` blocks begins an entity without label.
-    blocked = [doc[t.i : t.i + 1] for t in doc if t.ent_iob == 3 and not t.ent_type]
+    iob, label = doc.to_array(["ENT_IOB", "ENT_TYPE"]).reshape(-1, 2).T
+    blocked = [doc[i : i + 1] for i in np.flatnonzero((iob == 3) & (label == 0)).tolist()]
     taken = {token.i for span in (*earlier, *blocked) for token in span}
     known = {(span.start, span.end, span.label) for span in earlier}
     new = [

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 from spacy.tokens import Doc
 
+from gmb_ner.pipeline.distinct import distinct_words
+
 Hashes = NDArray[np.uint64]
 
 SENTENCE_ENDS = frozenset(".?!;")
@@ -69,12 +71,13 @@ class LexicalFeatures:
 
     def __call__(self, docs: Sequence[Doc]) -> Hashes:
         """(words of all Docs, templates) hashes; equal ones are the same feature."""
-        words = [token.text for doc in docs for token in doc]
+        words, index = distinct_words(docs)
         if not words:
             return np.zeros((0, len(TEMPLATES)), dtype=np.uint64)
-        parts = np.stack([self._parts(word) for word in words])
-        segment = _segments(docs)
-        n = len(words)
+        parts = np.stack([self._parts(word) for word in words])[index]
+        ends = np.array([word in SENTENCE_ENDS for word in words])[index]
+        segment = _segments(ends, [len(doc) for doc in docs])
+        n = len(index)
         # Beyond a segment stands a hash of its own for each offset; the padding on both sides
         # saves asking for the array's ends.
         padded = np.zeros((n + 2 * _OFFSETS, _PARTS), dtype=np.uint64)
@@ -109,11 +112,13 @@ class LexicalFeatures:
         return parts
 
 
-def _segments(docs: Sequence[Doc]) -> NDArray[np.int64]:
-    """(words of all Docs,) the number of the stretch each word stands in."""
-    ends: list[bool] = []
-    for doc in docs:
-        ends.extend(token.text in SENTENCE_ENDS for token in doc)
-        if len(doc):
-            ends[-1] = True
-    return np.cumsum(np.concatenate(([False], ends[:-1])))
+def _segments(ends: NDArray[np.bool_], lengths: Sequence[int]) -> NDArray[np.int64]:
+    """(words of all Docs,) the number of the stretch each word stands in.
+
+    ends: of these words, whether a sentence ends with it. lengths: of the Docs.
+    """
+    last = np.zeros(len(ends) + 1, dtype=bool)
+    last[1:] = ends
+    # A Doc's first word follows an end, too.
+    last[np.cumsum(lengths)] = True
+    return np.cumsum(last[:-1])

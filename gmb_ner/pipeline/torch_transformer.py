@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from spacy.tokens import Doc
-from spacy_transformers.data_classes import FullTransformerBatch, HFObjects, WordpieceBatch
+from spacy_transformers.data_classes import (
+    FullTransformerBatch,
+    HFObjects,
+    TransformerData,
+    WordpieceBatch,
+)
 from spacy_transformers.layers import split_trf_batch
 from spacy_transformers.layers.transformer_model import (
     TransformerModel,
@@ -16,8 +21,9 @@ from spacy_transformers.layers.transformer_model import (
 from thinc.api import Model, chain
 from thinc.layers.pytorchwrapper import forward as pytorch_forward
 from thinc.types import ArgsKwargs, Ragged
+from thinc.util import torch2xp
 from transformers import AutoConfig
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
 from gmb_ner.pipeline.encoder_shim import EncoderShim
 from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
@@ -186,20 +192,22 @@ def _forward(
     align: Any = batch.align.astype(np.int32)
     align_lengths: Any = batch.align_lengths.astype(np.int32)
     last_hidden_state: Any = hidden
+    wordpieces = WordpieceBatch(
+        strings=model.strings(batch),
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        lengths=batch.lengths.tolist(),
+        token_type_ids=None,
+    )
     output = FullTransformerBatch(
         spans=[
             [doc[window.core_start : window.core_end] for window in windows]
             for doc, windows in zip(docs, batch.windows, strict=True)
         ],
-        wordpieces=WordpieceBatch(
-            strings=model.strings(batch),
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            lengths=batch.lengths.tolist(),
-            token_type_ids=None,
-        ),
+        wordpieces=wordpieces,
         model_output=BaseModelOutput(last_hidden_state=last_hidden_state),
         align=Ragged(align, align_lengths),
+        cached_doc_data=_split_by_doc(docs, batch, wordpieces, torch2xp(hidden)),
     )
 
     def backprop_windows(d_output: FullTransformerBatch) -> list[Doc]:
@@ -209,6 +217,37 @@ def _forward(
         return docs
 
     return output, backprop_windows
+
+
+def _split_by_doc(
+    docs: list[Doc], batch: PieceBatch, wordpieces: WordpieceBatch, hidden: Any
+) -> list[TransformerData]:
+    """What `FullTransformerBatch.split_by_doc` gives, which looks every token up by itself.
+
+    hidden: (windows, pieces, width) in NumPy or CuPy.
+    """
+    align, align_lengths = batch.align.astype(np.int32), batch.align_lengths.astype(np.int32)
+    places = np.concatenate(([0], np.cumsum(align_lengths)))
+    width = batch.input_ids.shape[1]
+    split = []
+    row, word = 0, 0
+    for doc, windows in zip(docs, batch.windows, strict=True):
+        if not windows:
+            split.append(TransformerData.empty())
+            continue
+        rows = slice(row, row + len(windows))
+        words = slice(word, word + len(doc))
+        positions: Any = align[places[words.start] : places[words.stop]] - row * width
+        lengths: Any = align_lengths[words]
+        split.append(
+            TransformerData(
+                wordpieces=wordpieces[rows],
+                model_output=ModelOutput(last_hidden_state=hidden[rows]),
+                align=Ragged(positions, lengths),
+            )
+        )
+        row, word = rows.stop, words.stop
+    return split
 
 
 def _convert_inputs(

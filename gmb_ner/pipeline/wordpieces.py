@@ -4,11 +4,13 @@ No torch: what comes out are NumPy arrays.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
+
+from gmb_ner.pipeline.distinct import distinct_words
 
 Ints = NDArray[np.int64]
 EncodeWords = Callable[[list[str]], list[list[int]]]
@@ -173,49 +175,66 @@ class WordPieces:
         self._cache: dict[str, tuple[list[int], int]] = {}
 
     def __call__(self, docs: Sequence[Doc]) -> PieceBatch:
-        words = [[token.text for token in doc] for doc in docs]
-        self._encode({word for doc_words in words for word in doc_words})
+        words, index = distinct_words(docs)
+        pieces = self._pieces(words)
+        counts = pieces.counts[index]
         windows: list[list[Window]] = []
-        rows: list[tuple[list[int], list[int]]] = []
-        # For each word of all Docs: its window, its first piece there, how many it has.
-        row_of: list[int] = []
-        first: list[int] = []
-        count: list[int] = []
-        for doc, doc_words in zip(docs, words, strict=True):
-            encoded = [self._cache[word] for word in doc_words]
-            lengths = np.array([len(pieces) for pieces, _ in encoded], dtype=np.int64)
-            starts = _sentence_starts(doc)
-            windows.append(split_windows(lengths, starts, self.size - 2, self.context))
-            for window in windows[-1]:
-                ids, cases = [self.start_id], [SPECIAL]
-                for i in range(window.start, window.end):
-                    pieces, case = encoded[i]
-                    if window.core_start <= i < window.core_end:
-                        row_of.append(len(rows))
-                        first.append(len(ids) if pieces else 0)
-                        count.append(len(pieces) or 1)
-                    ids += pieces
-                    cases += [case] * len(pieces)
-                ids.append(self.end_id)
-                cases.append(SPECIAL)
-                rows.append((ids, cases))
-        width = max((len(ids) for ids, _ in rows), default=0)
-        input_ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
-        case_ids = np.full((len(rows), width), SPECIAL, dtype=np.int64)
-        for row, (ids, cases) in enumerate(rows):
-            input_ids[row, : len(ids)] = ids
-            case_ids[row, : len(ids)] = cases
-        counts = np.array(count, dtype=np.int64)
-        begins = np.array(row_of, dtype=np.int64) * width + np.array(first, dtype=np.int64)
-        # Positions of all pieces: each word's first one, counted on from there.
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        # Their start, end, core_start and core_end, in words of all Docs.
+        spans: list[NDArray[np.int64]] = []
+        begin = 0
+        for doc in docs:
+            lengths = counts[begin : begin + len(doc)]
+            own = split_windows(lengths, _sentence_starts(doc), self.size - 2, self.context)
+            windows.append(own)
+            spans += [begin + np.array(astuple(window), dtype=np.int64) for window in own]
+            begin += len(doc)
+        return self._assemble(pieces, index, windows, np.array(spans, dtype=np.int64))
+
+    def _assemble(
+        self, pieces: "_Pieces", index: Ints, windows: list[list[Window]], spans: Ints
+    ) -> PieceBatch:
+        """Write the pieces of all windows into padded arrays, without a step for each word."""
+        start, end, core_start, core_end = spans.reshape(-1, 4).T
+        # One place for each word of each window, context included.
+        row = np.repeat(np.arange(len(spans)), end - start)
+        word = start[row] + _count_up(end - start)
+        distinct = index[word]
+        counts = pieces.counts[distinct]
+        lengths = 2 + np.bincount(row, weights=counts, minlength=len(spans)).astype(np.int64)
+        width = int(lengths.max(initial=0))
+        # Pieces before each place, in its window: the special one comes first.
+        before = np.cumsum(counts) - counts
+        first = 1 + before - (np.cumsum(lengths - 2) - (lengths - 2))[row]
+        place = row * width + first
+        within = _count_up(counts)
+        target = np.repeat(place, counts) + within
+        input_ids = np.full((len(spans), width), self.pad_id, dtype=np.int64)
+        case_ids = np.full((len(spans), width), SPECIAL, dtype=np.int64)
+        input_ids.ravel()[target] = pieces.ids[np.repeat(pieces.begins[distinct], counts) + within]
+        case_ids.ravel()[target] = np.repeat(pieces.cases[distinct], counts)
+        input_ids[:, :1] = self.start_id
+        input_ids[np.arange(len(spans)), lengths - 1] = self.end_id
+        core = (word >= core_start[row]) & (word < core_end[row])
+        align_lengths = np.maximum(counts[core], 1)
+        begins = np.where(counts > 0, place, row * width)[core]
         return PieceBatch(
             input_ids=input_ids,
             case_ids=case_ids,
-            lengths=np.array([len(ids) for ids, _ in rows], dtype=np.int64),
+            lengths=lengths,
             windows=windows,
-            align_lengths=counts,
-            align=np.repeat(begins, counts) + within,
+            align_lengths=align_lengths,
+            align=np.repeat(begins, align_lengths) + _count_up(align_lengths),
+        )
+
+    def _pieces(self, words: list[str]) -> "_Pieces":
+        self._encode(words)
+        encoded = [self._cache[word] for word in words]
+        counts = np.array([len(ids) for ids, _ in encoded], dtype=np.int64)
+        return _Pieces(
+            ids=np.fromiter((i for ids, _ in encoded for i in ids), dtype=np.int64),
+            begins=np.cumsum(counts) - counts,
+            counts=counts,
+            cases=np.array([case for _, case in encoded], dtype=np.int64),
         )
 
     def _encode(self, words: Iterable[str]) -> None:
@@ -227,6 +246,22 @@ class WordPieces:
         for word in new:
             # A word of more pieces than a window holds is read as far as it goes.
             self._cache[word] = (encoded.get(word, [])[: self.size - 2], case_class(word))
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """The pieces of distinct words one after the other, where each word's begin, and its case."""
+
+    ids: Ints
+    begins: Ints
+    counts: Ints
+    cases: Ints
+
+
+def _count_up(lengths: Ints) -> Ints:
+    """0, 1, ... for each of some lengths, one after the other."""
+    counted: Ints = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return counted
 
 
 def bucket(lengths: Ints, max_pieces: int) -> Iterator[Ints]:
