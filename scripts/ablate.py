@@ -23,6 +23,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from 0.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 2,
     max_steps: Annotated[int, typer.Option(help="End each after so many batches; 0: never.")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="-1 for the CPU.")] = -1,
 ) -> None:
     """Write OUTPUT/NAME-SEED.json for each run, those that are there excepted, and ablation.md."""
     names = list(VARIANTS) if variants == "all" else [name.strip() for name in variants.split(",")]
@@ -36,6 +37,7 @@ def main(
         encoder_path=fetch_minilm(assets).path.as_posix(),
         epochs=epochs,
         max_steps=max_steps,
+        gpu_id=gpu_id,
     ):
         results.append((name, seed, result))
         write_text(output / "ablation.md", table(results) + "\n")

@@ -39,6 +39,7 @@ def ablate(
     encoder_path: str | None = None,
     epochs: int | None = None,
     max_steps: int = 0,
+    gpu_id: int = -1,
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Train each variant with each seed on a quarter of the training part, and score it.
 
@@ -47,6 +48,7 @@ def ablate(
     names: keys of `VARIANTS`; the base is always among them.
     epochs: of each training, instead of the config's.
     max_steps: end each training early, 0 for never.
+    gpu_id: -1 for the CPU.
 
     Scored is dev together with an eighth of the training part that does not train, in context and
     each sentence by itself, in bfloat16 where the processor has it. Yields (name, seed, result) as
@@ -84,6 +86,7 @@ def ablate(
                         work / "training",
                         name=name,
                         encoder_path=encoder_path,
+                        gpu_id=gpu_id,
                         seed=seed,
                         max_steps=max_steps,
                         # The weights of the end are scored, whatever the variant.
