@@ -36,9 +36,12 @@ class Trainee:
     """A pipeline in training, without evaluations.
 
     config: a .cfg; corpus: the converted corpus; encoder_path: a directory with the encoder.
+    on_gpu: whether spaCy was told to use one.
     """
 
-    def __init__(self, config: Path, corpus: Path, encoder_path: str) -> None:
+    def __init__(
+        self, config: Path, corpus: Path, encoder_path: str, *, on_gpu: bool = False
+    ) -> None:
         overrides = {
             "paths.train": (corpus / "train.spacy").as_posix(),
             "paths.dev": (corpus / "dev.spacy").as_posix(),
@@ -48,11 +51,11 @@ class Trainee:
         }
         loaded = load_config(config, overrides)
         model = loaded["components"]["transformer"]["model"]
-        if "mixed_precision" in model:
-            model["mixed_precision"] = False
-        stock = model["@architectures"] == STOCK
         # As `gmb_ner.training.train` does it.
-        self.precision = cpu_bfloat16 if stock and cpu_has_bfloat16() else nullcontext
+        if "mixed_precision" in model and not on_gpu:
+            model["mixed_precision"] = False
+        outside = model["@architectures"] == STOCK and not on_gpu and cpu_has_bfloat16()
+        self.precision = cpu_bfloat16 if outside else nullcontext
         self.nlp: Language = init_nlp(loaded)
         interpolated = self.nlp.config.interpolate()
         settings = registry.resolve(interpolated["training"], schema=ConfigSchemaTraining)
@@ -82,15 +85,21 @@ class Trainee:
 
 
 def compare(
-    configs: Sequence[Path], corpus: Path, encoder_path: str, *, rounds: int, words: int
+    configs: Sequence[Path],
+    corpus: Path,
+    encoder_path: str,
+    *,
+    rounds: int,
+    words: int,
+    on_gpu: bool = False,
 ) -> dict[str, Speed]:
     """The median speeds of each config by the file's stem.
 
     rounds: in each, every config has its turn; one before them does not count.
-    words: of a turn, at least.
+    words: of a turn, at least. on_gpu: whether spaCy was told to use one.
     """
     fix_random_seed(0)
-    trainees = {path.stem: Trainee(path, corpus, encoder_path) for path in configs}
+    trainees = {path.stem: Trainee(path, corpus, encoder_path, on_gpu=on_gpu) for path in configs}
     speeds: dict[str, list[Speed]] = {name: [] for name in trainees}
     for _ in range(rounds + 1):
         for name, trainee in trainees.items():

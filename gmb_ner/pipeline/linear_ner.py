@@ -349,13 +349,14 @@ class LinearNER(TrainablePipe):
         """The loss of (words of all Docs, tags) scores, and its gradient in the same shape."""
         xp = self.model.ops.xp
         if kind == "crf":
+            # On the CPU, as in `find_entities`.
             lengths = np.array([len(part) for part in gold])
-            padded, inside = pad_rows(scores, lengths)
+            padded, inside = pad_rows(to_numpy(scores), lengths)
             start, transition = constraints(self.labels)
             loss, gradient = crf_negative_log_likelihood(
-                padded, xp.asarray(_pad_gold(gold)), xp.asarray(lengths), start, transition
+                padded, _pad_gold(gold), lengths, start, transition
             )
-            return loss, gradient[inside]
+            return loss, xp.asarray(gradient[inside])
         return cross_entropy(
             scores,
             xp.asarray(np.concatenate(gold)),

@@ -65,6 +65,17 @@ def choose_device(gpu_id: str) -> tuple[Device, str]:
     return _gpu(number), f"GPU {number} was asked for"
 
 
+def gpu_memory(gpu_id: int) -> int:
+    """The bytes of a GPU's memory in use, by all libraries and processes.
+
+    torch and CuPy keep what they once had, so that this is about the peak so far.
+    """
+    import torch
+
+    free, total = torch.cuda.mem_get_info(gpu_id)
+    return total - free
+
+
 def matmul_flops(gpu_id: int, half: bool, seconds: float = 0.5) -> float:
     """Measured floating point operations a second of square matrix products.
 

@@ -1,0 +1,156 @@
+"""How fast pipelines find entities in raw text: in turn, so that all meet the same load."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training.initialize import init_nlp
+from spacy.util import load_config
+
+from gmb_ner.errors import InputError
+from gmb_ner.pipeline.transformer import PRECISIONS
+
+INIT_DOCS = 300  # that an untrained pipeline is initialized with
+LATENCIES = 50  # sentences one by one, a round
+
+
+@dataclass
+class Contestant:
+    """A pipeline that is timed.
+
+    precision: of prediction, for encoders that have a choice.
+    """
+
+    nlp: Language
+    precision: str | None = None
+
+    def ready(self) -> Language:
+        """The pipeline, set to its precision."""
+        if self.precision is not None:
+            transformer: Any = self.nlp.get_pipe("transformer")
+            transformer.model.settings["inference_precision"] = self.precision
+        return self.nlp
+
+
+@dataclass
+class Timings:
+    """What was measured of one pipeline.
+
+    words_per_second: by sentences a document and `batch_size` of `nlp.pipe`, one for each round.
+    latencies: seconds from the text of one sentence to its entities.
+    """
+
+    words_per_second: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    latencies: list[float] = field(default_factory=list)
+
+    def speed(self, sentences: int, batch_size: int) -> float:
+        """The median, in words a second."""
+        return median(self.words_per_second[sentences, batch_size])
+
+    def latency(self, share: float) -> float:
+        """The latency in seconds that so large a share of the sentences does not exceed."""
+        return float(np.quantile(self.latencies, share))
+
+
+def load(source: Path, corpus: Path, encoder_path: str | None, gpu_id: int) -> Language:
+    """A trained pipeline, or one that a config describes, with weights that learned nothing.
+
+    source: a pipeline's folder, or a .cfg. corpus: the converted corpus, from which the latter
+        takes its labels. encoder_path: the directory of the latter's encoder.
+    Raises InputError where the source is neither.
+    """
+    if source.suffix != ".cfg":
+        if not (source / "config.cfg").is_file():
+            raise InputError(f"{source} is neither a pipeline nor a .cfg.")
+        return spacy.load(source)
+    config = load_config(source)
+    overrides: dict[str, Any] = {
+        "paths.train": (corpus / "train.spacy").as_posix(),
+        "paths.dev": (corpus / "dev.spacy").as_posix(),
+        "corpora.train.limit": INIT_DOCS,
+        "system.gpu_allocator": None,
+    }
+    model = config["components"].get("transformer", {}).get("model", {})
+    if encoder_path and model:
+        overrides["paths.encoder"] = encoder_path
+    if gpu_id < 0 and "mixed_precision" in model:
+        overrides["components.transformer.model.mixed_precision"] = False
+    return init_nlp(load_config(source, overrides))
+
+
+def contestants(pipelines: Mapping[str, Language]) -> dict[str, Contestant]:
+    """The pipelines by name; those whose encoder has a choice once in each precision."""
+    entered = {}
+    for name, nlp in pipelines.items():
+        model = nlp.config["components"].get("transformer", {}).get("model", {})
+        if "inference_precision" in model:
+            for precision in PRECISIONS[1:]:
+                entered[f"{name}, {precision}"] = Contestant(nlp, precision)
+        else:
+            entered[name] = Contestant(nlp)
+    return entered
+
+
+def texts_of(docs: Iterable[Doc], sentences: int, words: int) -> tuple[list[str], int]:
+    """Texts of so many consecutive sentences each, at least `words` words in all, and the words.
+
+    Sentences are taken as the corpus has them. What is left over of the last text is dropped.
+    """
+    spans = (sentence for doc in docs for sentence in doc.sents)
+    texts, counted = [], 0
+    while counted < words and len(group := list(islice(spans, sentences))) == sentences:
+        texts.append(" ".join(sentence.text.strip() for sentence in group))
+        counted += sum(len(sentence) for sentence in group)
+    return texts, counted
+
+
+def compare(
+    entered: Mapping[str, Contestant],
+    docs: Sequence[Doc],
+    *,
+    sentences: Sequence[int],
+    batch_sizes: Sequence[int],
+    words: int,
+    rounds: int,
+) -> Iterator[dict[str, Timings]]:
+    """Time all pipelines on the same texts; yields what is known after each round.
+
+    docs: of whose sentences the texts are made, see `texts_of`; words: of each measurement.
+    Before the first round, each pipeline reads each kind of text once without being timed.
+    """
+    kinds = {n: texts_of(docs, n, words) for n in sentences}
+    single, _ = texts_of(docs, 1, words)
+    timings = {name: Timings() for name in entered}
+    for counted in range(rounds + 1):
+        for n, (texts, size) in kinds.items():
+            for batch_size in batch_sizes:
+                for name, contestant in entered.items():
+                    seconds = _read(contestant.ready(), texts, batch_size)
+                    if counted:
+                        found = timings[name].words_per_second.setdefault((n, batch_size), [])
+                        found.append(size / seconds)
+        for text in single[:LATENCIES]:
+            for name, contestant in entered.items():
+                nlp = contestant.ready()
+                started = time.perf_counter()
+                nlp(text)
+                if counted:
+                    timings[name].latencies.append(time.perf_counter() - started)
+        if counted:
+            yield timings
+
+
+def _read(nlp: Language, texts: Sequence[str], batch_size: int) -> float:
+    """Seconds until the entities of all texts are there."""
+    started = time.perf_counter()
+    for _ in nlp.pipe(texts, batch_size=batch_size):
+        pass
+    return time.perf_counter() - started

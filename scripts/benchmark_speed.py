@@ -1,0 +1,84 @@
+"""Compare how fast pipelines find entities in raw text, in one run, in turn."""
+
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import typer
+from wasabi import table
+
+from gmb_ner.benchmark.prediction_speed import Timings, compare, contestants, load
+from gmb_ner.console import step
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.files import load_docs
+from gmb_ner.training.hardware import choose_device
+
+
+@step("benchmark speed")
+def main(
+    corpus: Annotated[Path, typer.Argument(help="Folder of the converted corpus.")],
+    pipelines: Annotated[list[str], typer.Argument(help="NAME=FOLDER, or NAME=CONFIG.cfg.")],
+    encoder: Annotated[Path, typer.Option(help="Weights for configs.")] = Path("assets/minilm"),
+    sentences: Annotated[str, typer.Option(help="Of a document, by commas.")] = "1,10,100",
+    batch_sizes: Annotated[str, typer.Option(help="Documents, by commas.")] = "1,32,256",
+    words: Annotated[int, typer.Option(min=1, help="Of each measurement.")] = 5_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each pipeline.")] = 3,
+    gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "-1",
+) -> None:
+    """Print words a second, their ratio to the first of PIPELINES, and the latency of a sentence.
+
+    A config stands for a pipeline whose weights learned nothing, which is as fast.
+    """
+    device, _ = choose_device(gpu_id)
+    if device.gpu_id >= 0:
+        spacy.require_gpu(device.gpu_id)
+    named = dict(_named(pipeline) for pipeline in pipelines)
+    loaded = {
+        name: load(source, corpus, encoder.as_posix(), device.gpu_id)
+        for name, source in named.items()
+    }
+    entered = contestants(loaded)
+    docs = load_docs(corpus / "test.spacy", spacy.blank("en").vocab)
+    kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
+    print(f"{device.name}, documents of the test part, {words:,} words a measurement")
+    for known in compare(
+        entered, docs, sentences=kinds, batch_sizes=sizes, words=words, rounds=rounds
+    ):
+        timings = known
+    print(_table(timings, kinds, sizes))
+
+
+def _named(pipeline: str) -> tuple[str, Path]:
+    name, found, source = pipeline.partition("=")
+    if not (name and found and source):
+        raise InputError(f"{pipeline} names no pipeline: give NAME=FOLDER or NAME=CONFIG.cfg.")
+    return name, Path(source)
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        numbers = [int(number) for number in given.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{given} is no list of numbers from 1: give such as 1,10,100.")
+    return numbers
+
+
+def _table(timings: dict[str, Timings], kinds: list[int], sizes: list[int]) -> str:
+    base = next(iter(timings.values()))
+    rows = []
+    for name, measured in timings.items():
+        for n in kinds:
+            for size in sizes:
+                speed = measured.speed(n, size)
+                row = (name, n, size, f"{speed:,.0f}", f"{speed / base.speed(n, size):.2f}")
+                rows.append((*row, "", ""))
+        latencies = (f"{1000 * measured.latency(share):.1f}" for share in (0.5, 0.95))
+        rows[-len(kinds) * len(sizes)] = (*rows[-len(kinds) * len(sizes)][:5], *latencies)
+    header = ("pipeline", "sentences", "batch", "words/s", "ratio", "p50 ms", "p95 ms")
+    return str(table(rows, header=header, divider=True, aligns=("l", *"rrrrrr")))
+
+
+if __name__ == "__main__":
+    typer.run(main)
