@@ -126,10 +126,11 @@ def _write_graph(nlp: Language, tagger: Model, path: Path) -> None:
     component: Any = nlp.get_pipe("transformer")
     source = component.model.transformer
     config = type(source.config).from_dict(source.config.to_dict())
-    # The attention that the fusions below know.
+    # The attention and the layers that the fusions below know.
     config._attn_implementation = "eager"
     encoder = Encoder.from_config(config)
     encoder.load_state_dict(source.state_dict())
+    encoder.packed = False
     layers: list[torch.nn.Module] = []
     for layer in _layers(tagger):
         weights = torch.from_numpy(np.array(layer.get_param("W"), dtype=np.float32))

@@ -9,7 +9,7 @@ from spacy.training import Example, biluo_to_iob
 
 MISSING = -1
 
-_IOB = {0: MISSING, 2: "O", 3: "B", 1: "I"}  # the values of Token.ent_iob
+_PREFIXES = ("", "I", "O", "B")  # by the values of Token.ent_iob; at 0 nothing is known
 
 
 def gold_tags(example: Example, tags: Mapping[str, int]) -> NDArray[np.int64]:
@@ -29,16 +29,16 @@ def gold_tags(example: Example, tags: Mapping[str, int]) -> NDArray[np.int64]:
 
 
 def _tags_of(reference: Doc, tags: Mapping[str, int]) -> NDArray[np.int64]:
-    annotation = reference.to_array(["ENT_IOB", "ENT_TYPE"]).astype(np.uint64)
-    # There are few different pairs: each is looked up once.
-    pairs, inverse = np.unique(annotation, axis=0, return_inverse=True)
-    strings = reference.vocab.strings
-    indices = []
-    for iob, label in pairs.tolist():
-        prefix = _IOB[iob]
-        if prefix == MISSING:
-            indices.append(MISSING)
-        else:
-            name = "O" if prefix == "O" else f"{prefix}-{strings[label]}"
-            indices.append(tags.get(name, MISSING))
-    return np.array(indices, dtype=np.int64)[inverse.ravel()]
+    # Each label is looked up once.
+    labels, label = np.unique(reference.to_array("ENT_TYPE"), return_inverse=True)
+    names = [reference.vocab.strings[number] for number in labels.tolist()]
+    indices = np.array(
+        [
+            [tags.get(prefix if prefix == "O" else f"{prefix}-{name}", MISSING) for name in names]
+            for prefix in _PREFIXES
+        ],
+        dtype=np.int64,
+    )
+    indices[0] = MISSING
+    found: NDArray[np.int64] = indices[reference.to_array("ENT_IOB"), label]
+    return found

@@ -48,15 +48,36 @@ def crf_negative_log_likelihood(
     Sequences whose gold tags are not IOB2 have no likelihood; they are left out.
     """
     xp = get_array_module(scores)
-    tags = xp.arange(scores.shape[-1])
-    allowed = (gold[..., None] < 0) | (gold[..., None] == tags)
-    free = forward_backward(scores, lengths, start, transition)
-    clamped = forward_backward(scores, lengths, start, transition, allowed)
-    possible = xp.isfinite(clamped.log_partition)
     inside = xp.arange(scores.shape[1]) < lengths[:, None]
+    free = forward_backward(scores, lengths, start, transition)
+    clamp = _clamp_known if bool(((gold >= 0) | ~inside).all()) else _clamp
+    clamped, marginals = clamp(scores, gold, lengths, start, transition)
+    possible = xp.isfinite(clamped)
     total = max(int(((gold >= 0) & inside & possible[:, None]).sum()), 1)
-    loss = (
-        free.log_partition - xp.where(possible, clamped.log_partition, free.log_partition)
-    ).sum()
-    gradient = (tag_marginals(free) - tag_marginals(clamped)) * possible[:, None, None]
+    loss = (free.log_partition - xp.where(possible, clamped, free.log_partition)).sum()
+    gradient = (tag_marginals(free) - marginals) * possible[:, None, None]
     return float(loss) / total, (gradient / total).astype(scores.dtype)
+
+
+def _clamp(
+    scores: Array, gold: Array, lengths: Array, start: Array, transition: Array
+) -> tuple[Array, Array]:
+    """log_partition and tag marginals of the paths through all gold tags."""
+    tags = get_array_module(scores).arange(scores.shape[-1])
+    allowed = (gold[..., None] < 0) | (gold[..., None] == tags)
+    clamped = forward_backward(scores, lengths, start, transition, allowed)
+    return clamped.log_partition, tag_marginals(clamped)
+
+
+def _clamp_known(
+    scores: Array, gold: Array, lengths: Array, start: Array, transition: Array
+) -> tuple[Array, Array]:
+    """The same where no gold tag is missing, so that each sequence has one path."""
+    xp = get_array_module(scores)
+    inside = xp.arange(scores.shape[1]) < lengths[:, None]
+    path = xp.where(inside, gold, 0)
+    steps = xp.take_along_axis(scores.astype("f8"), path[..., None], axis=2)[..., 0]
+    steps[:, 1:] += transition[path[:, :-1], path[:, 1:]]
+    steps[:, :1] += start[path[:, :1]]
+    marginals = (path[..., None] == xp.arange(scores.shape[-1])) & inside[..., None]
+    return xp.where(inside, steps, 0.0).sum(axis=1), marginals.astype("f8")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
+from gmb_ner.pipeline.packed_bert import can_pack, run_packed
 from gmb_ner.pipeline.wordpieces import CASES
 
 # A forked process, as of `nlp.pipe(n_process=2)`, has none of the threads that torch would wait
@@ -20,11 +21,14 @@ class Encoder(torch.nn.Module):
 
     The case embeddings exist where the config says `case_embeddings`; zero at the start, they
     leave the pretrained encoder as it is. Weights are float32, whatever the checkpoint's are.
+
+    packed: whether padding is left out; see `gmb_ner.pipeline.packed_bert`.
     """
 
     def __init__(self, transformer: PreTrainedModel) -> None:
         super().__init__()
         self.transformer = transformer
+        self.packed = can_pack(transformer)
         self.case_embeddings: torch.nn.Embedding | None = None
         if getattr(transformer.config, "case_embeddings", False):
             self.add_case_embeddings()
@@ -88,6 +92,9 @@ class Encoder(torch.nn.Module):
             else:
                 words = self.get_input_embeddings()(input_ids)
                 inputs = {"inputs_embeds": words + self.case_embeddings(case_ids)}
+            if self.packed:
+                embeddings = self.transformer.embeddings(**inputs)
+                return run_packed(self.transformer, embeddings, attention_mask).float()
             output = self.transformer(**inputs, attention_mask=attention_mask)
         return output.last_hidden_state.float()
 

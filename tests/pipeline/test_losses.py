@@ -168,6 +168,26 @@ def test_crfs_gradient_is_its_slope(batch):
 
 
 @settings(deadline=None, max_examples=50)
+@given(sequences())
+def test_a_batch_without_a_missing_tag_is_no_other_case(batch):
+    """It takes a shorter way, which one missing tag in another sequence closes."""
+    scores, gold, lengths = batch
+    gold = np.where(gold == MISSING, 0, gold)
+    start, transition = constraints("xy")
+    loss, gradient = crf_negative_log_likelihood(scores, gold, lengths, start, transition)
+    unknown = np.full_like(gold[:1], MISSING)
+    longer, longer_gradient = crf_negative_log_likelihood(
+        np.concatenate([scores, scores[:1]]),
+        np.concatenate([gold, unknown]),
+        np.append(lengths, scores.shape[1]),
+        start,
+        transition,
+    )
+    assert loss == pytest.approx(longer, abs=1e-9)
+    np.testing.assert_allclose(gradient, longer_gradient[:-1], atol=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
 @given(tokens())
 def test_without_constraints_a_crf_is_cross_entropy(batch):
     scores, gold, _ = batch

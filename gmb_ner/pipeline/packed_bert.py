@@ -1,0 +1,129 @@
+"""BERT's layers on the pieces of all windows in a row: padding exists only where attention needs it.
+
+The modules are those of Hugging Face's BertModel, and so are the results; what is saved is the
+work on padding, which linear layers, activations and norms would do for nothing.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import BertModel, PreTrainedModel
+
+
+def can_pack(transformer: PreTrainedModel) -> bool:
+    """Whether `run_packed` knows a model's layers: those of BERT encoders."""
+    config = transformer.config
+    return (
+        type(transformer) is BertModel
+        and not config.is_decoder
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and config.chunk_size_feed_forward == 0
+    )
+
+
+def run_packed(
+    transformer: BertModel, embeddings: torch.Tensor, attention_mask: torch.Tensor
+) -> torch.Tensor:
+    """The last hidden state, (windows, pieces, width); 0 on padding.
+
+    transformer: see `can_pack`. embeddings: (windows, pieces, width), as its `embeddings` gives
+    them. attention_mask: (windows, pieces), 0 on padding.
+    """
+    windows, pieces, width = embeddings.shape
+    places = attention_mask.reshape(-1).nonzero().squeeze(1)
+    padded = len(places) < windows * pieces
+    hidden = embeddings.reshape(-1, width)
+    bias = None
+    if padded:
+        hidden = _Unpad.apply(hidden, places)
+        precision = _precision(hidden)
+        bias = torch.zeros_like(attention_mask, dtype=precision)
+        bias = bias.masked_fill_(attention_mask == 0, torch.finfo(precision).min)[:, None, None, :]
+    fused = transformer.config._attn_implementation != "eager"
+    for layer in transformer.encoder.layer:
+        own = layer.attention.self
+        # Three layers read it: they share one conversion to their precision.
+        read = hidden.to(_precision(hidden))
+        query, key, value = own.query(read), own.key(read), own.value(read)
+        query = query / math.sqrt(own.attention_head_size)
+        heads = []
+        for rows in (query, key, value):
+            if padded:
+                rows = _Pad.apply(rows, places, windows * pieces)
+            heads.append(rows.view(windows, pieces, own.num_attention_heads, -1).transpose(1, 2))
+        context = _attend(*heads, bias, own.dropout, fused)
+        context = context.transpose(1, 2).reshape(windows * pieces, -1)
+        if padded:
+            context = _Unpad.apply(context, places)
+        hidden = layer.attention.output(context, hidden)
+        hidden = layer.output(layer.intermediate(hidden), hidden)
+    if padded:
+        hidden = _Pad.apply(hidden, places, windows * pieces)
+    return hidden.view(windows, pieces, width)
+
+
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bias: torch.Tensor | None,
+    dropout: torch.nn.Dropout,
+    fused: bool,
+) -> torch.Tensor:
+    """Attention of scaled queries, (windows, heads, pieces, width of a head) each."""
+    if fused:
+        share = dropout.p if dropout.training else 0.0
+        return functional.scaled_dot_product_attention(
+            query, key, value, bias, dropout_p=share, scale=1.0
+        )
+    scores = query @ key.transpose(2, 3)
+    if bias is not None:
+        scores = scores + bias
+    # Autocast would write float32, of which the product below takes the rounded values; the sums
+    # are in float32 in either case.
+    with torch.autocast(scores.device.type, enabled=False):
+        weights = scores.softmax(-1)
+    return dropout(weights) @ value
+
+
+def _precision(values: torch.Tensor) -> torch.dtype:
+    device = values.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype
+
+
+class _Unpad(torch.autograd.Function):
+    """The rows at some places; the gradient is 0 elsewhere.
+
+    As index_select, whose own gradient adds where it could write, since places could be equal.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(places)
+        ctx.total = len(rows)
+        return rows.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        (places,) = ctx.saved_tensors
+        return _write(gradient, places, ctx.total), None
+
+
+class _Pad(torch.autograd.Function):
+    """Rows at their places among `total`, 0 elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, places: torch.Tensor, total: int) -> torch.Tensor:
+        ctx.save_for_backward(places)
+        return _write(rows, places, total)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        (places,) = ctx.saved_tensors
+        return gradient.index_select(0, places), None, None
+
+
+def _write(rows: torch.Tensor, places: torch.Tensor, total: int) -> torch.Tensor:
+    return rows.new_zeros(total, *rows.shape[1:]).index_copy_(0, places, rows)
