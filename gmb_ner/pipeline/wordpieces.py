@@ -77,13 +77,13 @@ def split_windows(
     pieces: (words,) number of pieces of each word, each at most `size`.
     sentence_starts: (words,) whether a sentence is known to begin there.
     size: pieces of a window, special ones not counted.
-    context: pieces kept on either side of a core, as far as the Doc reaches. Where a core does not
-        fill its share, or stands at the Doc's border, its window takes more.
+    context: pieces kept on either side of a core, as far as the Doc reaches.
 
-    A Doc that fits is one window. In others a core takes the words that fit between two contexts
-    (at least one), up to the last sentence border among them if there is one, and its window is
-    filled with the words around. So a side has less than `context` pieces only where the Doc
-    ends, where its next word has too many, or beside a single word longer than a core's share.
+    A Doc that fits is one window. Others are read in as few windows as possible, with cores of
+    about the same length: each takes its share of the words that are left (at least one), up to
+    the last sentence border among them if there is one, and its window has `context` pieces more
+    on either side. So a side has less only where the Doc ends, where its next word has too many,
+    or beside a single word longer than a core's share.
     Raises ValueError if two contexts leave no room.
     """
     if not 0 <= 2 * context < size:
@@ -97,14 +97,28 @@ def split_windows(
     windows: list[Window] = []
     start = 0
     while start < n:
+        share = _core_share(offsets, start, size, context)
         # A word longer than a core has one of its own.
-        end = max(_words_within(offsets, start, size - 2 * context), start + 1)
+        end = max(_words_within(offsets, start, share), start + 1)
         if end < n:
             ahead = borders[(borders > start) & (borders <= end)]
             end = int(ahead[-1]) if len(ahead) else end
-        windows.append(_with_context(offsets, start, end, size))
+        windows.append(_with_context(offsets, start, end, size, context))
         start = end
     return windows
+
+
+def _core_share(offsets: Ints, start: int, size: int, context: int) -> int:
+    """How many pieces the core that begins at a word may have, for cores of the same length."""
+    left = int(offsets[-1] - offsets[start])
+    before = min(context, int(offsets[start]))
+    if left <= size - before:
+        return left
+    # The last core has context on one side only, those before it on both.
+    room, between, last = size - before - context, size - 2 * context, size - context
+    inner = max(0, -(-(left - room - last) // between))
+    fair = -(-left // (inner + 2))
+    return min(room, max(fair, left - inner * between - last))
 
 
 def _words_within(offsets: Ints, start: int, budget: int) -> int:
@@ -112,15 +126,14 @@ def _words_within(offsets: Ints, start: int, budget: int) -> int:
     return int(np.searchsorted(offsets, offsets[start] + budget, side="right")) - 1
 
 
-def _with_context(offsets: Ints, start: int, end: int, size: int) -> Window:
-    """Fill a window around a core: half of the room on each side, more where one side is short."""
+def _with_context(offsets: Ints, start: int, end: int, size: int, context: int) -> Window:
+    """The window around a core: `context` on either side, less where a long word takes the room."""
     room = size - int(offsets[end] - offsets[start])
     before, after = int(offsets[start]), int(offsets[-1] - offsets[end])
-    left = min(before, max(room // 2, room - after))
-    first = int(np.searchsorted(offsets, offsets[start] - left, side="left"))
-    # What the left side could not use, as words have several pieces, goes to the right.
-    last = _words_within(offsets, end, room - int(offsets[start] - offsets[first]))
-    return Window(first, last, start, end)
+    fits = min(context, before) + min(context, after) <= room
+    share = context if fits else room // 2
+    first = int(np.searchsorted(offsets, offsets[start] - share, side="left"))
+    return Window(first, _words_within(offsets, end, share), start, end)
 
 
 @dataclass(frozen=True)
