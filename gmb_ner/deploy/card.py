@@ -12,11 +12,13 @@ SAMPLE_WARNING = (
 CODE_LICENCE = "MIT"
 
 
-def describe(facts: Facts) -> str:
-    """One sentence about the pipeline."""
+def describe(facts: Facts, onnx: bool = False) -> str:
+    """A sentence about the pipeline, and one more where it runs on onnxruntime."""
     corpus = "the Groningen Meaning Bank" if facts.corpus == "gmb" else f"the corpus {facts.corpus}"
     start = f", starting from {facts.repository}" if facts.repository else ""
     text = f"{facts.template.get('description', '')}, trained with {corpus}{start}."
+    if onnx:
+        text += " Runs on onnxruntime, without torch."
     return f"{SAMPLE_WARNING} {text}" if facts.sample else text
 
 
@@ -64,7 +66,7 @@ def readme(facts: Facts, meta: dict[str, Any]) -> str:
     parts = [
         f"# {name}",
         f"> **{SAMPLE_WARNING}**" if facts.sample else "",
-        describe(facts) if not facts.sample else "",
+        meta["description"] if not facts.sample else "",
         "```python\n"
         "import spacy\n\n"
         f'nlp = spacy.load("{name}")\n'

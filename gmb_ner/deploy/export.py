@@ -37,7 +37,8 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
     trained: the folder of a pipeline of `transformer` (`gmb_ner.TransformerModel.v1`) and `ner`
         (`linear_ner`). output: the folder to write; one that is there is replaced at the end.
     precision: "fp32", or "int8": matrix products of 8-bit integers (weights by channel, inputs by
-        their range at run time) and the word embeddings in 8 bits; a quarter of the size.
+        their range at run time), word embeddings and lexical weights in 8 bits; a quarter of the
+        size.
 
     Raises InputError for other pipelines, or where the float32 graph gives other scores than torch.
     """
@@ -61,7 +62,8 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
         _hold_against(nlp, exported)
         if precision == "int8":
             _quantize(graph, work / "int8.onnx")
-            exported = _pipeline(nlp, contextual, lexical, (work / "int8.onnx").read_bytes())
+            small = None if lexical is None else lexical.quantized()
+            exported = _pipeline(nlp, contextual, small, (work / "int8.onnx").read_bytes())
         exported.meta["description"] = nlp.meta.get("description", "")
         exported.to_disk(work / "pipeline")
         if output.exists():
@@ -119,6 +121,7 @@ def _layers(tagger: Model) -> list[Model]:
 def _write_graph(nlp: Language, tagger: Model, path: Path) -> None:
     """Trace encoder and tagger, and fuse what onnxruntime has one operator for."""
     import torch
+    from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_model
 
     from gmb_ner.pipeline.torch_encoder import Encoder
@@ -165,11 +168,15 @@ def _write_graph(nlp: Language, tagger: Model, path: Path) -> None:
             dynamo=False,
         )
     if config.model_type in ("bert", "roberta"):
+        options = FusionOptions("bert")
+        # As in `onnx_ner.DISABLED_OPTIMIZERS`.
+        options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
         fused = optimize_model(
             str(path),
             model_type="bert",
             num_heads=config.num_attention_heads,
             hidden_size=config.hidden_size,
+            optimization_options=options,
             opt_level=1,
         )
         fused.save_model_to_file(str(path))

@@ -21,7 +21,7 @@ SIZES = {
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
-def package_name(name: str, config: str, corpus: str, sample: bool) -> str:
+def package_name(name: str, config: str, corpus: str, sample: bool, onnx: bool = False) -> str:
     """The importable name of the package, as in en_ner_gmb_sm.
 
     name: the part in the middle, or "auto": ner_gmb for the corpus and its sample, and ner_ with
@@ -29,7 +29,7 @@ def package_name(name: str, config: str, corpus: str, sample: bool) -> str:
         Bank if it was trained on it, or if somebody says so on purpose (for a cleaned copy of it,
         say): a name is what people go by, long after the card is out of sight.
     config: a key of `SIZES`, or the path of another config, whose stem is the size then.
-    sample: puts _sample at the end, whatever the name.
+    sample: puts _sample at the end, whatever the name. onnx: puts _onnx after the size.
 
     Raises InputError if the name cannot be that of a package.
     """
@@ -45,7 +45,7 @@ def package_name(name: str, config: str, corpus: str, sample: bool) -> str:
             f"{LANG}_ is put before the name by itself; give {name!r} without it, as in ner_news."
         )
     size = SIZES.get(config) or slug(Path(config).stem)
-    return "_".join([LANG, name, size] + ["sample"] * sample)
+    return "_".join([LANG, name, size] + ["onnx"] * onnx + ["sample"] * sample)
 
 
 def slug(text: str) -> str:
@@ -75,12 +75,17 @@ def check_version(version: str) -> str:
     return version
 
 
-def requirements(transformer: bool) -> list[str]:
+def requirements(transformer: bool, onnx: bool = False) -> list[str]:
     """What the package requires: the versions it was made with, up to the next minor ones.
 
-    transformer: whether the pipeline holds a transformer of spacy-transformers.
+    transformer: whether the pipeline holds a transformer of spacy-transformers; onnx: whether it
+        runs on onnxruntime, which gmb-ner's extra brings.
     """
-    pinned = [minor_range("spacy"), minor_range("gmb-ner")]
+    library = minor_range("gmb-ner")
+    pinned = [
+        minor_range("spacy"),
+        library.replace("gmb-ner", "gmb-ner[onnx]") if onnx else library,
+    ]
     if transformer:
         carrier = "spacy-transformers"
         bounds = importlib.metadata.requires(carrier) or []

@@ -14,7 +14,7 @@ from spacy.util import get_minor_version_range
 from gmb_ner.deploy import card
 from gmb_ner.deploy.facts import Facts, read_facts
 from gmb_ner.deploy.names import LANG, check_version, package_name, requirements
-from gmb_ner.deploy.scrub import check_clean, copy_scrubbed, has_transformer
+from gmb_ner.deploy.scrub import check_clean, copy_scrubbed, has_transformer, runs_on_onnx
 from gmb_ner.deploy.wheels import build_library, build_wheel, put_in_place
 from gmb_ner.errors import InputError
 from gmb_ner.files import file_digest, work_folder, write_json, write_text
@@ -49,8 +49,8 @@ def package(
 ) -> Packaged:
     """Make the wheel of a trained pipeline, put it beside gmb-ner's own, and list both.
 
-    model: folder of the pipeline; it is not changed. output: folder of wheels; those of the same
-        names are replaced, once everything has succeeded.
+    model: folder of the pipeline, trained or exported; it is not changed.
+    output: folder of wheels; those of the same names are replaced, once everything has succeeded.
     manifest, run, scores, fetched, meta: see `gmb_ner.deploy.facts.read_facts`. A file called as
         the licence and .txt, beside meta, becomes the package's LICENSE.
     project: root of the checkout, from which gmb-ner's wheel is built.
@@ -65,7 +65,8 @@ def package(
             f"{model} is not a trained pipeline; make it with `spacy project run train`."
         )
     facts = read_facts(manifest, run, scores, fetched, meta)
-    full_name = package_name(name, facts.config, facts.corpus, facts.sample)
+    onnx = runs_on_onnx(model)
+    full_name = package_name(name, facts.config, facts.corpus, facts.sample, onnx)
     check_version(version)
     with work_folder(output / MANIFEST) as work:
         note(f"Packaging {full_name} {version}")
@@ -95,18 +96,19 @@ def _write_card(
 ) -> dict[str, Any]:
     """Write meta.json, README.md, LICENSE and LICENSES_SOURCES into the pipeline's folder."""
     trained = json.loads((pipeline / "meta.json").read_text(encoding="utf-8"))
+    onnx = runs_on_onnx(pipeline)
     content = {
         **trained,
         **facts.template,
         "lang": LANG,
         "name": name.removeprefix(f"{LANG}_"),
         "version": version,
-        "description": card.describe(facts),
+        "description": card.describe(facts, onnx),
         "license": facts.licence,
         "sources": card.sources(facts),
         "spacy_version": get_minor_version_range(about.__version__),
         # spaCy adds what the config's functions come from, unless it is listed already.
-        "requirements": requirements(has_transformer(pipeline)),
+        "requirements": requirements(has_transformer(pipeline), onnx),
         "performance": card.performance(facts),
     }
     write_json(pipeline / "meta.json", content)

@@ -53,6 +53,12 @@ def has_transformer(source: Path) -> bool:
     )
 
 
+def runs_on_onnx(source: Path) -> bool:
+    """Whether a pipeline was made by `gmb_ner.deploy.export`."""
+    components = Config().from_disk(source / "config.cfg", interpolate=False)["components"]
+    return any(component.get("factory") == "onnx_ner" for component in components.values())
+
+
 def check_clean(archive: Path, folders: Iterable[Path]) -> None:
     """Look for paths of this machine in every file of a zip.
 

@@ -50,7 +50,8 @@ class SparseLinear(Shim):
     keys: (features,) uint32, sorted: the upper half of the hashes. Two features share a row
         where these agree, one in some thousands.
     weights: (features + 1, tags) float32; the last row belongs to the unknown and stays 0. Saved
-        as float16.
+        as float16. Or int8, see `quantized`.
+    scale: (tags,) float32, by which int8 weights are multiplied; None for others.
     squares: as weights, the sums of squared gradients; None before the first step. Not saved.
     gradients: of the batches since the last step, rows (n,) and their gradients (n, tags).
     """
@@ -60,12 +61,13 @@ class SparseLinear(Shim):
         self.learn_rate = learn_rate
         self.features = LexicalFeatures()
         self.keys: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self.scale: NDArray[np.float32] | None = None
         self._index: KeyIndex | None = None
         self.reset(0)
 
     def reset(self, tags: int) -> None:
         """Set all weights to 0 and forget what was learned."""
-        self.weights: NDArray[np.float32] = np.zeros((len(self.keys) + 1, tags), dtype=np.float32)
+        self.weights: NDArray[Any] = np.zeros((len(self.keys) + 1, tags), dtype=np.float32)
         self.squares: NDArray[np.float32] | None = None
         self.gradients: list[tuple[NDArray[np.integer], NDArray[np.float32]]] = []
 
@@ -81,14 +83,31 @@ class SparseLinear(Shim):
 
     def sum_weights(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """(words, tags) sums of the weights in the rows of each word, (words, templates)."""
-        scores = np.zeros((len(rows), self.weights.shape[1]), dtype=np.float32)
-        weights = np.empty_like(scores)
+        shape = len(rows), self.weights.shape[1]
+        # int16 holds the sum of 258 int8 weights; a word has fewer features.
+        scores = np.zeros(shape, dtype=np.float32 if self.scale is None else np.int16)
+        weights = np.empty(shape, dtype=self.weights.dtype)
         # One template after the other keeps memory small and is several times faster; no index is
         # out of bounds, and "raise" would make a copy.
         for column in np.ascontiguousarray(rows.T):
             self.weights.take(column, axis=0, out=weights, mode="clip")
             scores += weights
-        return scores
+        return scores if self.scale is None else scores * self.scale
+
+    def quantized(self) -> "SparseLinear":
+        """One with weights of 8 bits, which cannot learn any more.
+
+        Each tag has a scale of its own. Features whose weights are all rounded to 0 are left out.
+        """
+        scale = np.abs(self.weights).max(axis=0, initial=0) / 127
+        scale[scale == 0] = 1
+        weights = np.round(self.weights / scale).astype(np.int8)
+        kept = weights[:-1].any(axis=1)
+        small = SparseLinear(0.0)
+        small.keys = self.keys[kept]
+        small.weights = weights[np.append(kept, True)]
+        small.scale = scale.astype(np.float32)
+        return small
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take an Adagrad step on the rows with gradients; `optimizer` is not asked."""
@@ -105,14 +124,21 @@ class SparseLinear(Shim):
         self.weights[rows] -= self.learn_rate * gradient / np.sqrt(squares)
 
     def to_bytes(self) -> bytes:
-        message = {"keys": self.keys, "weights": self.weights.astype(np.float16)}
+        message = {"keys": self.keys}
+        if self.scale is None:
+            message["weights"] = self.weights.astype(np.float16)
+        else:
+            message |= {"weights": self.weights, "scale": self.scale}
         data: bytes = srsly.msgpack_dumps(message)
         return data
 
     def from_bytes(self, data: bytes) -> "SparseLinear":
         message = srsly.msgpack_loads(data)
         self.keys = message["keys"]
-        self.weights = message["weights"].astype(np.float32)
+        self.scale = message.get("scale")
+        self.weights = message["weights"]
+        if self.scale is None:
+            self.weights = self.weights.astype(np.float32)
         self.squares, self.gradients = None, []
         return self
 

@@ -1,4 +1,4 @@
-"""BERT's layers on the pieces of all windows in a row: padding exists only where attention needs it.
+"""BERT's layers on the pieces of all windows in a row, padded only where attention needs it.
 
 The modules are those of Hugging Face's BertModel, and so are the results; what is saved is the
 work on padding, which linear layers, activations and norms would do for nothing.

@@ -12,7 +12,13 @@ from spacy.tokens import Doc
 from thinc.api import Adam
 
 from gmb_ner.pipeline.lexical import TEMPLATES, LexicalFeatures
-from gmb_ner.pipeline.lexical_tagger import create_lexical_tagger, keys_of, sum_by_row
+from gmb_ner.pipeline.lexical_tagger import (
+    KeyIndex,
+    SparseLinear,
+    create_lexical_tagger,
+    keys_of,
+    sum_by_row,
+)
 from gmb_ner.pipeline.losses import log_softmax
 
 VOCAB = spacy.blank("en").vocab
@@ -230,3 +236,51 @@ def test_sum_by_row(pair):
     distinct, sums = sum_by_row(rows, values)
     assert distinct.tolist() == sorted(set(rows.tolist()))
     assert sums.tolist() == expected[distinct].tolist()
+
+
+def test_keys_are_found_as_by_binary_search():
+    draw = np.random.default_rng(0)
+    for size in (0, 1, 2, 3, 1000, 4096):
+        keys = np.unique(draw.integers(0, 2**32, size, dtype=np.uint32))
+        wanted = np.concatenate([keys, draw.integers(0, 2**32, 500, dtype=np.uint32)])
+        wanted = np.append(wanted, np.array([0, 2**32 - 1], dtype=np.uint32))
+        known = {key: i for i, key in enumerate(keys.tolist())}
+        expected = [known.get(key, len(keys)) for key in wanted.tolist()]
+        assert KeyIndex(keys).find(wanted).tolist() == expected
+
+
+@given(hnp.arrays(np.uint32, st.integers(0, 9), elements=st.integers(0, 9), unique=True))
+def test_keys_that_lie_close_are_found(keys):
+    keys = np.sort(keys)
+    wanted = np.arange(12, dtype=np.uint32)
+    known = {key: i for i, key in enumerate(keys.tolist())}
+    expected = [known.get(key, len(keys)) for key in wanted.tolist()]
+    assert KeyIndex(keys).find(wanted).tolist() == expected
+
+
+def test_weights_of_8_bits():
+    table = random_tagger().shims[0]
+    small = table.quantized()
+    assert small.weights.dtype == np.int8 and not small.weights[-1].any()
+    exact = table.score(DOCS)
+    # Half a step of each of a word's features.
+    bound = len(TEMPLATES) * np.abs(table.weights).max(axis=0) / 127 / 2
+    assert (np.abs(small.score(DOCS) - exact) <= bound + 1e-6).all()
+    again = SparseLinear(0.0).from_bytes(small.to_bytes())
+    equal([again.score(DOCS)], [small.score(DOCS)])
+
+
+def test_features_of_hardly_any_weight_are_left_out():
+    table = random_tagger().shims[0]
+    table.weights[1:-1] *= 1e-4
+    table.weights[0] = 1
+    small = table.quantized()
+    assert small.keys.tolist() == table.keys[:1].tolist()
+    assert small.weights.tolist() == [[127] * 3, [0] * 3]
+
+
+def test_a_table_without_features_has_no_weights_of_8_bits():
+    model = create_lexical_tagger()
+    model.attrs["count_features"](model, [])
+    model.initialize(Y=[np.zeros((0, 3), dtype="f4")])
+    equal([model.shims[0].quantized().score(DOCS[:1])], [np.zeros((4, 3))])
