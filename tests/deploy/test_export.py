@@ -4,6 +4,8 @@ import json
 import pickle
 import subprocess
 import sys
+import zipfile
+from email.parser import Parser
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from gmb_ner.deploy.export import export
+from gmb_ner.deploy.package import package
 from gmb_ner.errors import InputError
 from gmb_ner.pipeline.onnx_ner import OnnxNER
 
@@ -197,6 +200,24 @@ def test_it_needs_neither_torch_nor_transformers(exported):
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert json.loads(run.stdout) == [["Angela Merkel", "per"], ["London", "geo"]]
+
+
+def test_its_wheel_has_a_name_and_requirements_of_its_own(exported, run_files, tmp_path):
+    files = run_files(run={"config": "minilm"}, scores={"config": "minilm"})
+    made = package(exported, tmp_path / "packages", **files)
+    assert made.name == "en_ner_gmb_sm_onnx"
+    with zipfile.ZipFile(made.wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        required = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist")
+        archive.extractall(tmp_path / "site")
+    assert sorted(map(str.lower, required))[0].startswith("gmb-ner[onnx]")
+    assert len(required) == 2 and required[1].startswith("spacy")
+    installed = spacy.load(tmp_path / "site" / made.name / f"{made.name}-0.1.0")
+    assert installed.meta["description"].endswith("Runs on onnxruntime, without torch.")
+    assert [(ent.text, ent.label_) for ent in installed(TEXTS[0]).ents] == [
+        ("Angela Merkel", "per"),
+        ("London", "geo"),
+    ]
 
 
 @pytest.mark.parametrize("missing", ["onnxruntime", "tokenizers"])

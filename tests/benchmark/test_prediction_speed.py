@@ -1,0 +1,104 @@
+import runpy
+from pathlib import Path
+
+import pytest
+import spacy
+import typer
+from spacy.tokens import Doc
+from typer.testing import CliRunner
+
+from gmb_ner.benchmark.prediction_speed import (
+    Timings,
+    compare,
+    contestants,
+    load,
+    texts_of,
+)
+from gmb_ner.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
+VOCAB = spacy.blank("en").vocab
+
+
+def sentences(count):
+    """One Doc with so many sentences of two words."""
+    starts = [True, False] * count
+    return Doc(VOCAB, words=["It", "rains"] * count, sent_starts=starts)
+
+
+def test_texts_hold_so_many_sentences_and_enough_words():
+    docs = [sentences(2), sentences(5)]
+    assert texts_of(docs, 3, 1) == (["It rains It rains It rains"], 6)
+    assert texts_of(docs, 3, 7) == (["It rains It rains It rains"] * 2, 12)
+    # What is left over is no text of its own.
+    assert texts_of(docs, 3, 100) == (["It rains It rains It rains"] * 2, 12)
+    assert texts_of(docs, 8, 100) == ([], 0)
+
+
+def test_every_pipeline_is_timed_as_often(sample_corpus, tiny_bert):
+    configs = {name: CONFIGS / f"{name}.cfg" for name in ("minilm-stock", "minilm")}
+    pipelines = {
+        name: load(path, sample_corpus, str(tiny_bert), gpu_id=-1) for name, path in configs.items()
+    }
+    entered = contestants(pipelines)
+    # Only the second has a choice of precisions.
+    assert list(entered) == ["minilm-stock", "minilm, float32", "minilm, bfloat16"]
+    docs = [sentences(4)]
+    *_, timings = compare(entered, docs, sentences=[1, 2], batch_sizes=[2], words=6, rounds=2)
+    for timing in timings.values():
+        assert {key: len(found) for key, found in timing.words_per_second.items()} == {
+            (1, 2): 2,
+            (2, 2): 2,
+        }
+        assert timing.speed(1, 2) > 0
+        # Three texts of one sentence, twice.
+        assert len(timing.latencies) == 6
+
+
+def test_medians_and_quantiles():
+    timing = Timings({(1, 32): [5.0, 1.0, 3.0]}, [0.0, 0.1, 0.2])
+    assert timing.speed(1, 32) == 3
+    assert timing.latency(0.5) == pytest.approx(0.1)
+    assert timing.latency(0.95) == pytest.approx(0.19)
+
+
+def test_something_else_than_a_pipeline(tmp_path):
+    with pytest.raises(InputError, match="is neither a pipeline nor a .cfg"):
+        load(tmp_path, tmp_path, None, gpu_id=-1)
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer()
+    app.command()(runpy.run_path(str(ROOT / "scripts" / "benchmark_speed.py"))["main"])
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_the_command_prints_a_table(run, sample_corpus, tiny_bert):
+    done = run(
+        *(sample_corpus, f"stock={CONFIGS / 'minilm-stock.cfg'}", f"ours={CONFIGS / 'minilm.cfg'}"),
+        *("--encoder", tiny_bert, "--sentences", "1,2", "--batch-sizes", "1", "--words", "20"),
+        *("--rounds", "1"),
+    )
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines() if line.startswith("stock ")]
+    assert [line[1:3] + line[4:5] for line in lines] == [["1", "1", "1.00"], ["2", "1", "1.00"]]
+    assert len(lines[0]) == 7  # with the latencies, which stand once for each pipeline
+    assert "ours, bfloat16" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["training"], "training names no pipeline: give NAME=FOLDER or NAME=CONFIG.cfg."),
+        (["a=nowhere"], "nowhere is neither a pipeline nor a .cfg."),
+        (["a=b", "--sentences", "1,x"], "1,x is no list of numbers from 1"),
+        (["a=b", "--batch-sizes", "0"], "0 is no list of numbers from 1"),
+    ],
+)
+def test_mistakes_get_one_sentence(arguments, message, run, sample_corpus):
+    done = run(sample_corpus, *arguments)
+    assert done.exit_code == 1
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
