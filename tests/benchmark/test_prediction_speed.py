@@ -64,7 +64,7 @@ def test_medians_and_quantiles():
 
 
 def test_something_else_than_a_pipeline(tmp_path):
-    with pytest.raises(InputError, match="is neither a pipeline nor a .cfg"):
+    with pytest.raises(InputError, match="is neither a pipeline nor a "):
         load(tmp_path, tmp_path, None, gpu_id=-1)
 
 

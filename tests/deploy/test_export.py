@@ -210,8 +210,7 @@ def test_its_wheel_has_a_name_and_requirements_of_its_own(exported, run_files, t
         (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         required = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist")
         archive.extractall(tmp_path / "site")
-    assert sorted(map(str.lower, required))[0].startswith("gmb-ner[onnx]")
-    assert len(required) == 2 and required[1].startswith("spacy")
+    assert sorted(line.partition("<")[0] for line in required) == ["gmb-ner[onnx]", "spacy"]
     installed = spacy.load(tmp_path / "site" / made.name / f"{made.name}-0.1.0")
     assert installed.meta["description"].endswith("Runs on onnxruntime, without torch.")
     assert [(ent.text, ent.label_) for ent in installed(TEXTS[0]).ents] == [
