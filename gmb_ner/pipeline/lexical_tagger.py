@@ -124,7 +124,7 @@ class SparseLinear(Shim):
         self.weights[rows] -= self.learn_rate * gradient / np.sqrt(squares)
 
     def to_bytes(self) -> bytes:
-        message = {"keys": self.keys}
+        message: dict[str, NDArray[Any]] = {"keys": self.keys}
         if self.scale is None:
             message["weights"] = self.weights.astype(np.float16)
         else:

@@ -205,7 +205,7 @@ class OnnxNER(Pipe):
         Raises ImportError with a sentence where onnxruntime or tokenizers is not installed.
         """
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401 (used below, but asked for here)
             from tokenizers import Tokenizer
         except ImportError as error:
             raise ImportError(
@@ -214,14 +214,7 @@ class OnnxNER(Pipe):
         self.cfg, self.graph, self.tokenizer, self.lexical = cfg, graph, tokenizer, lexical
         for label in self.labels:
             self.vocab.strings.add(label)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        self._session = onnxruntime.InferenceSession(
-            graph,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=list(DISABLED_OPTIMIZERS),
-        )
+        self.use_threads(self.threads)
         self._word_pieces = WordPieces(
             encode_words_with(Tokenizer.from_str(tokenizer), cfg["prefix"]),
             start_id=cfg["start_id"],
@@ -229,6 +222,20 @@ class OnnxNER(Pipe):
             pad_id=cfg["pad_id"],
             size=cfg["window"],
             context=cfg["context"],
+        )
+
+    def use_threads(self, threads: int) -> None:
+        """Run on so many threads from now on; 0 for one a core."""
+        import onnxruntime
+
+        self.threads = threads
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            self.graph,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(DISABLED_OPTIMIZERS),
         )
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()) -> None:

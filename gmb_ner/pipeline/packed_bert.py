@@ -24,7 +24,7 @@ def can_pack(transformer: PreTrainedModel) -> bool:
 
 
 def run_packed(
-    transformer: BertModel, embeddings: torch.Tensor, attention_mask: torch.Tensor
+    transformer: PreTrainedModel, embeddings: torch.Tensor, attention_mask: torch.Tensor
 ) -> torch.Tensor:
     """The last hidden state, (windows, pieces, width); 0 on padding.
 
@@ -42,18 +42,20 @@ def run_packed(
         bias = torch.zeros_like(attention_mask, dtype=precision)
         bias = bias.masked_fill_(attention_mask == 0, torch.finfo(precision).min)[:, None, None, :]
     fused = transformer.config._attn_implementation != "eager"
-    for layer in transformer.encoder.layer:
+    # torch knows no more of these modules than that they are modules.
+    encoder: Any = transformer.encoder
+    for layer in encoder.layer:
         own = layer.attention.self
         # Three layers read it: they share one conversion to their precision.
         read = hidden.to(_precision(hidden))
         query, key, value = own.query(read), own.key(read), own.value(read)
         query = query / math.sqrt(own.attention_head_size)
-        heads = []
+        heads: list[torch.Tensor] = []
         for rows in (query, key, value):
             if padded:
                 rows = _Pad.apply(rows, places, windows * pieces)
             heads.append(rows.view(windows, pieces, own.num_attention_heads, -1).transpose(1, 2))
-        context = _attend(*heads, bias, own.dropout, fused)
+        context = _attend(heads, bias, own.dropout, fused)
         context = context.transpose(1, 2).reshape(windows * pieces, -1)
         if padded:
             context = _Unpad.apply(context, places)
@@ -65,14 +67,13 @@ def run_packed(
 
 
 def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    heads: list[torch.Tensor],
     bias: torch.Tensor | None,
     dropout: torch.nn.Dropout,
     fused: bool,
 ) -> torch.Tensor:
-    """Attention of scaled queries, (windows, heads, pieces, width of a head) each."""
+    """Attention of scaled queries, keys, values, (windows, heads, pieces, width of a head) each."""
+    query, key, value = heads
     if fused:
         share = dropout.p if dropout.training else 0.0
         return functional.scaled_dot_product_attention(

@@ -93,8 +93,8 @@ class Encoder(torch.nn.Module):
                 words = self.get_input_embeddings()(input_ids)
                 inputs = {"inputs_embeds": words + self.case_embeddings(case_ids)}
             if self.packed:
-                embeddings = self.transformer.embeddings(**inputs)
-                return run_packed(self.transformer, embeddings, attention_mask).float()
+                embed: Any = self.transformer.embeddings
+                return run_packed(self.transformer, embed(**inputs), attention_mask).float()
             output = self.transformer(**inputs, attention_mask=attention_mask)
         return output.last_hidden_state.float()
 

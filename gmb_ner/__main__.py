@@ -1,0 +1,93 @@
+"""The command `gmb_ner`: what an installed pipeline is used by, outside of Python."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+from wasabi import msg
+
+from gmb_ner.annotate.engines import run_here, run_processes, run_ray
+from gmb_ner.annotate.formats import FORMATS
+from gmb_ner.annotate.job import Counts, Job, finished, prepare, split
+from gmb_ner.annotate.records import read_records
+from gmb_ner.console import step
+from gmb_ner.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """Named entities by pipelines of gmb-ner."""
+
+
+@app.command()
+@step("annotate")
+def annotate(
+    source: Annotated[str, typer.Argument(help="A file, a folder or a pattern as 'in/*.txt'.")],
+    output: Annotated[Path, typer.Argument(help="Folder of the annotated shards.")],
+    model: Annotated[str, typer.Option(help="Name or folder of a pipeline.")],
+    format: Annotated[str, typer.Option(help=" or ".join(FORMATS))] = "jsonl",
+    text_column: Annotated[str, typer.Option(help="That holds the text.")] = "text",
+    keep: Annotated[str, typer.Option(help="Other columns to write, by commas.")] = "",
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Of confidence.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="On the CPU, or Ray's workers.")] = 1,
+    gpu_id: Annotated[int, typer.Option(help="-1 for the CPU.")] = -1,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records a file.")] = 5_000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts read together.")] = 64,
+    engine: Annotated[str, typer.Option(help="local or ray")] = "local",
+    ray_address: Annotated[str | None, typer.Option(help="Of a cluster.")] = None,
+    ray_gpus: Annotated[float, typer.Option(min=0, help="Of each of Ray's workers.")] = 0,
+) -> None:
+    """Find the entities in texts of .txt (a line each), .jsonl, .csv, .tsv or .parquet files.
+
+    OUTPUT grows by whole shards, in the order of the texts; what cannot be read or annotated is
+    told in OUTPUT/errors. Run again after a kill, the command goes on where it was.
+    """
+    if engine not in ("local", "ray"):
+        raise InputError(f"There is no engine {engine}: choose local or ray.")
+    job = Job(
+        source=source,
+        output=output,
+        model=model,
+        gpu_id=gpu_id,
+        format=format,
+        text_column=text_column,
+        keep=tuple(name.strip() for name in keep.split(",") if name.strip()),
+        threshold=threshold,
+        shard_size=shard_size,
+        batch_size=batch_size,
+    )
+    sources = prepare(job)
+    done = finished(job)
+    if done:
+        msg.info(f"{len(done)} shards are there already")
+    total = Counts()
+    started = time.perf_counter()
+    size = sum(file.path.stat().st_size for file in sources)
+    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
+        records = read_records(sources, text_column=text_column, keep=job.keep, progress=bar.update)
+        shards = split(records, shard_size, done)
+        if engine == "ray":
+            counts = run_ray(job, shards, processes, ray_address, ray_gpus)
+        elif processes > 1:
+            counts = run_processes(job, shards, processes)
+        else:
+            counts = run_here(job, shards)
+        for shard in counts:
+            total = total.plus(shard)
+            seconds = time.perf_counter() - started
+            bar.set_postfix_str(f"{total.words / seconds:,.0f} words/s")
+    speed = total.words / (time.perf_counter() - started)
+    msg.good(
+        f"{output}: {len(finished(job))} shards; this run {total.records:,} records, "
+        f"{total.words:,} words, {total.entities:,} entities, {speed:,.0f} words/s"
+    )
+    if failed := sum(1 for path in (output / "errors").glob("*.jsonl") for _ in path.open()):
+        msg.warn(f"{failed:,} records could not be annotated: see {output / 'errors'}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,140 @@
+"""Who makes the shards of a job: this process, several on this machine, or Ray's workers."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from spacy.language import Language
+
+from gmb_ner.annotate.job import Counts, Job, annotate_shard, load
+from gmb_ner.annotate.records import Record
+from gmb_ner.errors import InputError
+from gmb_ner.pipeline.onnx_ner import OnnxNER
+
+Shards = Iterable[tuple[int, list[Record]]]
+Engine = Callable[[Job, Shards], Iterator[Counts]]
+# Shards that wait beside those being made: enough that no worker waits, and memory stays bounded.
+AHEAD = 1
+RETRIES = 3  # of a shard whose worker died
+
+_nlp: Language | None = None  # of a worker process
+_job: Job | None = None
+
+
+def run_here(job: Job, shards: Shards) -> Iterator[Counts]:
+    """One shard after the other, in this process."""
+    nlp = load(job)
+    for index, records in shards:
+        yield annotate_shard(nlp, job, index, records)
+
+
+def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
+    """Several shards at a time, each in a process with a pipeline of its own.
+
+    Raises InputError where a GPU is asked for, which they would share, or where a process dies.
+    """
+    if job.gpu_id >= 0:
+        raise InputError(
+            "Several processes on one GPU only wait for each other: leave --processes out, or "
+            "--gpu-id."
+        )
+    load(job)  # what cannot be loaded is told here, in one sentence
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(
+        processes,
+        # Not a copy of this process, whose threads it would lack.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin_work,
+        initargs=(job, threads),
+    ) as pool:
+        try:
+            yield from _ahead(
+                lambda index, records: pool.submit(_work, index, records),
+                Future.result,
+                shards,
+                processes + AHEAD,
+            )
+        except BrokenProcessPool as error:
+            raise InputError(
+                "A worker process died, for lack of memory perhaps: run again to go on, with "
+                "fewer --processes or a smaller --shard-size."
+            ) from error
+
+
+def _begin_work(job: Job, threads: int) -> None:
+    global _nlp, _job
+    # Before onnxruntime or torch counts the cores for itself.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    _job, _nlp = job, load(job)
+    for _, component in _nlp.pipeline:
+        if isinstance(component, OnnxNER):
+            component.use_threads(threads)
+
+
+def _work(index: int, records: list[Record]) -> Counts:
+    assert _nlp is not None and _job is not None
+    return annotate_shard(_nlp, _job, index, records)
+
+
+def run_ray(
+    job: Job, shards: Shards, workers: int, address: str | None, num_gpus: float
+) -> Iterator[Counts]:
+    """Several shards at a time, each in an actor on a machine of a Ray cluster.
+
+    The output has to be a folder that all machines share; the input is read here. A worker that
+    dies is replaced, and its shard made again.
+
+    address: of the cluster; None starts one on this machine. num_gpus: of each worker.
+    Raises InputError where ray is missing.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("The engine ray is missing: pip install 'gmb-ner[ray]'.") from error
+
+    ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    # A shard that was cut off leaves nothing behind, and can be made again.
+    options = {"max_restarts": -1, "max_task_retries": RETRIES}
+    actor: Any = ray.remote(num_cpus=1, num_gpus=num_gpus, **options)(Worker)
+    pool = [actor.remote(job) for _ in range(workers)]
+    turn = deque(pool)
+
+    def submit(index: int, records: list[Record]) -> Any:
+        turn.rotate(1)
+        return turn[0].make.remote(index, records)
+
+    try:
+        yield from _ahead(submit, ray.get, shards, workers * (1 + AHEAD))
+    finally:
+        ray.shutdown()
+
+
+class Worker:
+    """What makes shards in a process of Ray's."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.nlp = job, load(job)
+
+    def make(self, index: int, records: list[Record]) -> Counts:
+        """Write a shard."""
+        return annotate_shard(self.nlp, self.job, index, records)
+
+
+def _ahead(
+    submit: Callable[[int, list[Record]], Any],
+    result: Callable[[Any], Counts],
+    shards: Shards,
+    most: int,
+) -> Iterator[Counts]:
+    """Hand out shards, so many at most at a time, and yield their counts in order."""
+    waiting: deque[Any] = deque()
+    for index, records in shards:
+        waiting.append(submit(index, records))
+        if len(waiting) >= most:
+            yield result(waiting.popleft())
+    while waiting:
+        yield result(waiting.popleft())

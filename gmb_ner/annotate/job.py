@@ -1,0 +1,204 @@
+"""A job of annotation: its output grows by whole shards, so that it can be killed and go on."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import minibatch
+
+from gmb_ner.annotate.formats import FORMATS, Annotated, check_format
+from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
+from gmb_ner.errors import InputError
+from gmb_ner.files import atomic_path, read_object, write_json, write_text
+from gmb_ner.pipeline.entities import register_confidence
+
+JOB = "job.json"
+ERRORS = "errors"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is annotated, by what, and how it is written.
+
+    source: a file, folder or pattern; see `gmb_ner.annotate.records.find_sources`.
+    output: the folder for shards, `job.json` and, where there are any, the folder of errors.
+    model: name or path of a pipeline. gpu_id: -1 for the CPU.
+    format: a key of `gmb_ner.annotate.formats.FORMATS`.
+    text_column, keep: see `gmb_ner.annotate.records.read_records`.
+    threshold: of the confidence, None for the pipeline's own.
+    shard_size: records. batch_size: texts that the pipeline reads together.
+    """
+
+    source: str
+    output: Path
+    model: str
+    gpu_id: int = -1
+    format: str = "jsonl"
+    text_column: str = "text"
+    keep: tuple[str, ...] = ()
+    threshold: float | None = None
+    shard_size: int = 5_000
+    batch_size: int = 64
+
+    def shard(self, index: int) -> Path:
+        """The file of a shard."""
+        return self.output / f"part-{index:05}{FORMATS[self.format][0]}"
+
+    def errors(self, index: int) -> Path:
+        """The file of a shard's errors, which exists if it has any."""
+        return self.output / ERRORS / f"part-{index:05}.jsonl"
+
+
+class Counts(NamedTuple):
+    """Of a shard or a whole job."""
+
+    records: int = 0
+    words: int = 0
+    entities: int = 0
+    errors: int = 0
+
+    def plus(self, other: "Counts") -> "Counts":
+        return Counts(*map(sum, zip(self, other, strict=True)))
+
+
+def prepare(job: Job) -> list[Source]:
+    """Make the output's folder, or take up what is there; returns the files to read.
+
+    Raises InputError where the input cannot be read so, or the folder holds anything else than
+    an earlier run of the same job.
+    """
+    check_format(job.format)
+    sources = find_sources(job.source)
+    check_columns(sources, job.text_column, job.keep)
+    settings = {
+        "model": job.model,
+        "format": job.format,
+        "text_column": job.text_column,
+        "keep": list(job.keep),
+        "threshold": job.threshold,
+        "shard_size": job.shard_size,
+        "files": {source.name: source.path.stat().st_size for source in sources},
+    }
+    path = job.output / JOB
+    if path.is_file():
+        before = read_object(path, "give another OUTPUT")
+        changed = [key for key in settings if before.get(key) != settings[key]]
+        if changed:
+            raise InputError(
+                f"{job.output} holds another job, with other {', '.join(changed)}: give another "
+                "OUTPUT, or remove that one."
+            )
+        for left in job.output.rglob(".part-*.part"):  # of a run that was killed
+            left.unlink()
+    else:
+        if job.output.exists() and (not job.output.is_dir() or any(job.output.iterdir())):
+            raise InputError(f"{job.output} holds something else: give another OUTPUT.")
+        write_json(path, settings)
+    return sources
+
+
+def split(
+    records: Iterable[Record], size: int, finished: Iterable[int]
+) -> Iterator[tuple[int, list[Record]]]:
+    """The shards that are still to be made, each with its number and records, in order."""
+    stream, done = iter(records), set(finished)
+    index = 0
+    while True:
+        if index in done:
+            # Read again, as only so one knows where the next begins, but not kept.
+            if not sum(1 for _ in islice(stream, size)):
+                return
+        elif shard := list(islice(stream, size)):
+            yield index, shard
+        else:
+            return
+        index += 1
+
+
+def load(job: Job) -> Language:
+    """The job's pipeline, with its threshold.
+
+    Raises InputError where it cannot be loaded, or has no recognizer with a threshold.
+    """
+    if job.gpu_id >= 0:
+        spacy.require_gpu(job.gpu_id)
+    try:
+        nlp = spacy.load(job.model)
+    except (OSError, ImportError, ValueError) as error:
+        raise InputError(f"{job.model} cannot be loaded ({error}).") from error
+    if job.threshold is not None:
+        recognizers: list[Any] = [pipe for _, pipe in nlp.pipeline if hasattr(pipe, "threshold")]
+        if not recognizers:
+            raise InputError(f"{job.model} has no confidences: leave the threshold out.")
+        for recognizer in recognizers:
+            recognizer.threshold = job.threshold
+    register_confidence()
+    return nlp
+
+
+def annotate_shard(nlp: Language, job: Job, index: int, records: Sequence[Record]) -> Counts:
+    """Write a shard, after its errors, each whole or not at all."""
+    words = found = 0
+    errors: list[tuple[Record, str]] = []
+
+    def annotated() -> Iterator[Annotated]:
+        nonlocal words, found
+        for record, doc in _docs(nlp, records, job.batch_size, errors):
+            words += len(doc)
+            found += len(doc.ents)
+            yield record, doc
+
+    _, write = FORMATS[job.format]
+    with atomic_path(job.shard(index)) as part:
+        write(part, annotated())
+        if errors:
+            _write_errors(job.errors(index), errors)
+    return Counts(len(records) - len(errors), words, found, len(errors))
+
+
+def _docs(
+    nlp: Language, records: Sequence[Record], batch_size: int, errors: list[tuple[Record, str]]
+) -> Iterator[Annotated]:
+    """Each record that can be annotated with its Doc, in order; the others go to `errors`."""
+    for batch in minibatch(records, batch_size):
+        texts = [record.text for record in batch if record.text is not None]
+        docs: dict[int, Doc] = {}
+        try:
+            together = list(nlp.pipe(texts, batch_size=batch_size))
+        except Exception:  # whatever a text brings about: below, each is read by itself
+            together = []
+        if len(together) == len(texts):
+            readable = [i for i, record in enumerate(batch) if record.text is not None]
+            docs = dict(zip(readable, together, strict=True))
+        for i, record in enumerate(batch):
+            if record.text is None:
+                errors.append((record, record.error or ""))
+                continue
+            if i not in docs:
+                try:
+                    docs[i] = nlp(record.text)
+                except Exception as error:
+                    errors.append((record, f"the pipeline failed ({error})"))
+                    continue
+            yield record, docs.pop(i)
+
+
+def _write_errors(path: Path, errors: Sequence[tuple[Record, str]]) -> None:
+    lines = [
+        json.dumps({"file": record.file, "row": record.row, "error": error}, ensure_ascii=False)
+        for record, error in errors
+    ]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def finished(job: Job) -> list[int]:
+    """The numbers of the shards that are there."""
+    suffix = FORMATS[job.format][0]
+    names = (path.name for path in job.output.glob(f"part-*{suffix}"))
+    return sorted(int(name.removeprefix("part-").removesuffix(suffix)) for name in names)

@@ -1,0 +1,247 @@
+"""Texts out of files of many kinds, as a stream of records."""
+
+import csv
+import glob
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import smart_open
+
+from gmb_ner.errors import InputError
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+PARQUET_ROWS = 1_000  # read at once
+
+
+@dataclass(frozen=True)
+class Record:
+    """A text, or why there is none.
+
+    file: the name of its file, relative to the input; row: its number there, from 1: of the line,
+        or for CSV and Parquet of the row of data.
+    text: None where it could not be read; error: why.
+    kept: columns that go along into the output.
+    """
+
+    file: str
+    row: int
+    text: str | None
+    kept: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to read: its place, and its name for people."""
+
+    path: Path
+    name: str
+
+    @property
+    def kind(self) -> str:
+        """The suffix that tells what it holds, without that of a compression."""
+        suffixes = [suffix.lower() for suffix in self.path.suffixes]
+        if suffixes and suffixes[-1] in COMPRESSIONS:
+            suffixes.pop()
+        return suffixes[-1] if suffixes else ""
+
+
+def find_sources(given: str) -> list[Source]:
+    """The files that a name stands for, in order: a file, all of a folder, or a glob pattern.
+
+    Raises InputError if there is none, or if one has a suffix that tells nothing.
+    """
+    path = Path(given)
+    if path.is_file():
+        return _known([Source(path, path.name)])
+    # A pattern's folder is what comes before its first wildcard.
+    plain = given[: min((given.find(char) for char in "*?[" if char in given), default=len(given))]
+    root = path if path.is_dir() else Path(plain + "x").parent
+    # Path.glob takes no pattern that begins with a root.
+    matches = glob.glob(given, recursive=True)  # noqa: PTH207
+    places = path.rglob("*") if path.is_dir() else map(Path, matches)
+    found = sorted(file for file in places if file.is_file())
+    if not found:
+        raise InputError(f"There is no file {given}; give a file, a folder or a pattern.")
+    return _known([Source(file, file.relative_to(root).as_posix()) for file in found])
+
+
+def _known(sources: list[Source]) -> list[Source]:
+    for source in sources:
+        if source.kind not in READERS:
+            raise InputError(
+                f"{source.path} is of no kind that can be read ({', '.join(READERS)}; "
+                f"{', '.join(COMPRESSIONS)} after it): name the files by a pattern as 'in/*.txt'."
+            )
+    return sources
+
+
+def read_records(
+    sources: Sequence[Source],
+    *,
+    text_column: str = "text",
+    keep: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda read: None,
+) -> Iterator[Record]:
+    """The records of all files, one after the other, without keeping them.
+
+    text_column: of JSON Lines, CSV and Parquet, that holds the text. keep: other columns that go
+        along. In a .txt, each line is a text.
+    progress: is told how many bytes were read since it was told last.
+
+    What cannot be read is a record with an error; where a whole rest of a file cannot, it is one.
+    Raises InputError where a file has no such column, or needs a library that is missing.
+    """
+    for source in sources:
+        reader = READERS[source.kind]
+        row = 0
+        with source.path.open("rb") as raw:
+            told = 0
+            try:
+                for record in reader(source, raw, text_column, keep):
+                    row = record.row
+                    yield record
+                    if (now := raw.tell()) != told:
+                        progress(now - told)
+                        told = now
+            except InputError:
+                raise
+            except Exception as error:
+                # A broken archive, or a disk that fails; each library has errors of its own. What
+                # came before stands.
+                yield Record(source.name, row + 1, None, error=f"the rest cannot be read ({error})")
+            progress(source.path.stat().st_size - told)
+
+
+def check_columns(sources: Sequence[Source], text_column: str, keep: Sequence[str]) -> None:
+    """Raise InputError where a file with a header lacks a column."""
+    for source in sources:
+        columns: Sequence[str] | None = None
+        try:
+            with source.path.open("rb") as raw:
+                if source.kind in DELIMITERS:
+                    columns = next(csv.reader(_text(source, raw), delimiter=_delimiter(source)), [])
+                elif source.kind == ".parquet":
+                    columns = _parquet(raw).schema_arrow.names
+        except InputError:
+            raise
+        except Exception:
+            continue  # read_records tells of it, beside the others' results
+        wanted = [text_column, *keep]
+        missing = [] if columns is None else [name for name in wanted if name not in columns]
+        if columns is not None and missing:
+            raise InputError(
+                f"{source.path} has no column {', '.join(missing)}, only {', '.join(columns)}; "
+                "name that of the text by --text-column."
+            )
+
+
+def _binary(source: Source, raw: BinaryIO) -> BinaryIO:
+    """The file's bytes, uncompressed."""
+    suffix = source.path.suffix.lower()
+    if suffix not in COMPRESSIONS:
+        return raw
+    try:
+        opened = smart_open.compression.compression_wrapper(raw, "rb", suffix)
+    except ImportError as error:
+        raise InputError(
+            f"{source.path} needs {error.name}: pip install 'smart_open[zst]'."
+        ) from error
+    return cast(BinaryIO, opened)
+
+
+def _text(source: Source, raw: BinaryIO) -> io.TextIOWrapper:
+    # What is no UTF-8 becomes surrogates, by which its record is known.
+    return io.TextIOWrapper(
+        _binary(source, raw), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    )
+
+
+def _checked(source: Source, row: int, text: object, kept: dict[str, Any]) -> Record:
+    if not isinstance(text, str):
+        error = "there is no text" if text is None else f"its text is a {type(text).__name__}"
+        return Record(source.name, row, None, kept, error)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        return Record(source.name, row, None, {}, "it is not UTF-8")
+    return Record(source.name, row, text, kept)
+
+
+def _read_lines(
+    source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
+) -> Iterator[Record]:
+    for row, line in enumerate(_binary(source, raw), 1):
+        text = line.decode("utf-8-sig" if row == 1 else "utf-8", errors="surrogateescape")
+        yield _checked(source, row, text.rstrip("\r\n"), {})
+
+
+def _read_json_lines(
+    source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
+) -> Iterator[Record]:
+    for row, line in enumerate(_binary(source, raw), 1):
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            yield Record(source.name, row, None, error=f"it is not JSON ({error})")
+            continue
+        if not isinstance(data, dict):
+            yield Record(source.name, row, None, error="it is no JSON object")
+            continue
+        kept = {name: data.get(name) for name in keep}
+        yield _checked(source, row, data.get(text_column), kept)
+
+
+def _read_csv(
+    source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
+) -> Iterator[Record]:
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.DictReader(_text(source, raw), delimiter=_delimiter(source))
+    row = 0
+    while True:
+        row += 1
+        try:
+            data = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Record(source.name, row, None, error=f"it is not CSV ({error})")
+            continue
+        yield _checked(source, row, data.get(text_column), {name: data.get(name) for name in keep})
+
+
+def _delimiter(source: Source) -> str:
+    return DELIMITERS[source.kind]
+
+
+def _read_parquet(
+    source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
+) -> Iterator[Record]:
+    columns = [text_column, *keep]
+    row = 0
+    for batch in _parquet(raw).iter_batches(batch_size=PARQUET_ROWS, columns=columns):
+        for data in batch.to_pylist():
+            row += 1
+            kept = {name: data[name] for name in keep}
+            yield _checked(source, row, data[text_column], kept)
+
+
+def _parquet(raw: BinaryIO) -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError("Parquet needs pyarrow: pip install pyarrow.") from error
+    return parquet.ParquetFile(raw)
+
+
+Reader = Callable[[Source, BinaryIO, str, Sequence[str]], Iterator[Record]]
+READERS: dict[str, Reader] = {
+    ".txt": _read_lines,
+    ".jsonl": _read_json_lines,
+    **dict.fromkeys(DELIMITERS, _read_csv),
+    ".parquet": _read_parquet,
+}

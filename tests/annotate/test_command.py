@@ -1,0 +1,106 @@
+"""The command `gmb_ner annotate`, killed and started again."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from gmb_ner.__main__ import app
+
+TEXTS = [f"Ada Lin saw Oslo on day {i} ." for i in range(3_000)]
+
+
+def arguments(source, output, model, *more):
+    return ["annotate", str(source), str(output), "--model", str(model), *map(str, more)]
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "in.jsonl"
+    rows = [json.dumps({"text": text, "id": i}) for i, text in enumerate(TEXTS)]
+    rows[7] = "broken"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def content(folder):
+    paths = [path for path in folder.rglob("*.jsonl") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
+
+
+def test_it_says_what_it_did(source, ruler, tmp_path):
+    done = CliRunner().invoke(app, arguments(source, tmp_path / "out", ruler, "--keep", "id"))
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "out: 1 shards; this run 2,999 records, 23,992 words, 5,998 entities" in said
+    assert "1 records could not be annotated" in said
+    first = json.loads((tmp_path / "out" / "part-00000.jsonl").read_text().splitlines()[0])
+    assert list(first) == ["file", "row", "id", "text", "entities"] and first["id"] == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_any_moment_it_goes_on_where_it_was(processes, source, ruler, tmp_path):
+    whole, output = tmp_path / "whole", tmp_path / "killed"
+    options = ("--shard-size", 100, "--batch-size", 10)
+    assert CliRunner().invoke(app, arguments(source, whole, ruler, *options)).exit_code == 0
+    command = [
+        *(sys.executable, "-m", "gmb_ner"),
+        *arguments(source, output, ruler, *options, "--processes", processes),
+    ]
+    chance = random.Random(0)
+    kills = 0
+    while kills < 3:
+        before = len(list(output.glob("part-*")))
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while run.poll() is None and len(list(output.glob("part-*"))) == before:
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.1)
+        if run.poll() is None:
+            os.kill(run.pid, signal.SIGKILL)
+            kills += 1
+        run.wait()
+        if len(list(output.glob("part-*"))) == len(TEXTS) / 100:
+            break
+    assert kills
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert content(output) == content(whole)
+    assert not list(output.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--engine", "cloud"], "There is no engine cloud: choose local or ray."),
+        (["--format", "xml"], "There is no format xml"),
+        (["--keep", "day"], "day"),
+        (["--model", "nowhere"], "nowhere cannot be loaded"),
+    ],
+)
+def test_mistakes_get_one_sentence(more, message, ruler, tmp_path):
+    (tmp_path / "in.csv").write_text("text\nx\n")
+    done = CliRunner().invoke(app, arguments(tmp_path / "in.csv", tmp_path / "out", ruler, *more))
+    assert done.exit_code == 1
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+def test_ray_gives_the_same(source, ruler, tmp_path):
+    pytest.importorskip("ray")
+    options = ("--shard-size", 500)
+    for folder, more in (("local", ()), ("ray", ("--engine", "ray", "--processes", 2))):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "gmb_ner"),
+                *arguments(source, tmp_path / folder, ruler, *options, *more),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert content(tmp_path / "ray") == content(tmp_path / "local")

@@ -1,0 +1,216 @@
+"""Shards: whole, in order, each record once, whatever happens."""
+
+import json
+
+import pytest
+import spacy
+from hypothesis import given
+from hypothesis import strategies as st
+from spacy.tokens import DocBin
+
+from gmb_ner.annotate.engines import run_here, run_processes
+from gmb_ner.annotate.job import Counts, Job, annotate_shard, finished, load, prepare, split
+from gmb_ner.annotate.records import Record, read_records
+from gmb_ner.errors import InputError
+
+TEXTS = [f"Ada Lin saw Oslo on day {i} ." for i in range(10)]
+
+
+@pytest.fixture
+def job(tmp_path, ruler):
+    def make(texts=TEXTS, **settings):
+        (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
+        settings = {"shard_size": 4, "batch_size": 3, **settings}
+        return Job(str(tmp_path / "in.txt"), tmp_path / "out", str(ruler), **settings)
+
+    return make
+
+
+def run(job, engine=run_here, **options):
+    sources = prepare(job)
+    shards = split(read_records(sources, keep=job.keep), job.shard_size, finished(job))
+    total = Counts()
+    for counts in engine(job, shards, **options):
+        total = total.plus(counts)
+    return total
+
+
+def lines(folder):
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("part-*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+
+
+@given(
+    count=st.integers(0, 30),
+    size=st.integers(1, 12),
+    done=st.sets(st.integers(0, 6)),
+)
+def test_shards_hold_each_record_once_and_in_order(count, size, done):
+    shards = list(split((Record("f", i, "") for i in range(count)), size, done))
+    assert not done & {index for index, _ in shards}
+    for index, records in shards:
+        expected = range(index * size, min((index + 1) * size, count))
+        assert [record.row for record in records] == list(expected)
+    made = {index for index, _ in shards} | done
+    assert made >= set(range(-(-count // size)))
+
+
+def test_a_whole_job(job):
+    made = job()
+    assert run(made) == Counts(records=10, words=80, entities=20, errors=0)
+    assert sorted(path.name for path in made.output.iterdir()) == [
+        "job.json",
+        "part-00000.jsonl",
+        "part-00001.jsonl",
+        "part-00002.jsonl",
+    ]
+    found = lines(made.output)
+    assert [row["text"] for row in found] == TEXTS
+    assert [(row["file"], row["row"]) for row in found] == [("in.txt", i + 1) for i in range(10)]
+    assert found[0]["entities"] == [
+        {"start": 0, "end": 7, "label": "per", "text": "Ada Lin", "confidence": None},
+        {"start": 12, "end": 16, "label": "geo", "text": "Oslo", "confidence": None},
+    ]
+
+
+def test_shards_that_are_there_are_not_made_again(job):
+    made = job()
+    run(made)
+    before = {path.name: path.read_bytes() for path in made.output.glob("part-*")}
+    (made.output / "part-00001.jsonl").unlink()
+    (made.output / ".part-00001.jsonl.x.part").write_text("left by a kill")
+    (made.output / "part-00002.jsonl").write_text("untouched")
+    assert run(made) == Counts(records=4, words=32, entities=8)
+    after = {path.name: path.read_bytes() for path in made.output.glob("*part-*")}
+    assert after == before | {"part-00002.jsonl": b"untouched"}
+    assert run(made) == Counts()
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(job, monkeypatch):
+    made = job(["Oslo", "b" * 50, "Oslo again"])
+    nlp = load(made)
+    nlp.max_length = 40
+    records = [*read_records(prepare(made)), Record("in.txt", 4, None, error="it is not UTF-8")]
+    assert annotate_shard(nlp, made, 0, records) == Counts(2, 3, 2, 2)
+    assert [row["row"] for row in lines(made.output)] == [1, 3]
+    errors = [json.loads(line) for line in made.errors(0).read_text().splitlines()]
+    assert [(error["row"], error["error"][:19]) for error in errors] == [
+        (2, "the pipeline failed"),
+        (4, "it is not UTF-8"),
+    ]
+
+
+def test_an_error_that_a_handler_swallows_loses_no_record(job):
+    made = job(["Oslo", "bad", "Oslo"])
+    nlp = load(made)
+
+    @spacy.Language.component("fails_on_bad")
+    def fails_on_bad(doc):
+        if doc.text == "bad":
+            raise ValueError("no")
+        return doc
+
+    nlp.add_pipe("fails_on_bad")
+    nlp.set_error_handler(lambda name, pipe, docs, error: None)
+    assert annotate_shard(nlp, made, 0, list(read_records(prepare(made)))) == Counts(3, 3, 2, 0)
+    assert [row["text"] for row in lines(made.output)] == ["Oslo", "bad", "Oslo"]
+
+
+def test_nothing_half_written_stays(job, monkeypatch):
+    made = job()
+    prepare(made)
+    nlp = load(made)
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nlp, "pipe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        annotate_shard(nlp, made, 0, list(read_records(prepare(made))))
+    assert [path.name for path in made.output.iterdir()] == ["job.json"]
+
+
+def test_processes_give_what_one_gives(job, tmp_path):
+    made = job()
+    run(made)
+    several = Job(**{**vars(made), "output": tmp_path / "several"})
+    assert run(several, run_processes, processes=2) == Counts(10, 80, 20)
+    assert lines(several.output) == lines(made.output)
+
+
+def test_processes_on_a_gpu_are_refused(job):
+    with pytest.raises(InputError, match="Several processes on one GPU only wait"):
+        list(run_processes(job(gpu_id=0), [], processes=2))
+
+
+def test_another_job_in_the_same_folder_is_refused(job):
+    run(job())
+    with pytest.raises(InputError, match="holds another job, with other shard_size, files"):
+        prepare(job([*TEXTS, "more"], shard_size=5))
+
+
+def test_a_folder_of_something_else_is_refused(job):
+    made = job()
+    made.output.mkdir()
+    (made.output / "thesis.txt").touch()
+    with pytest.raises(InputError, match="holds something else"):
+        prepare(made)
+
+
+def test_a_threshold_needs_confidences(job):
+    with pytest.raises(InputError, match="has no confidences"):
+        load(job(threshold=0.5))
+
+
+def test_a_model_that_is_not_there(job):
+    with pytest.raises(InputError, match="nowhere cannot be loaded"):
+        load(Job(**{**vars(job()), "model": "nowhere"}))
+
+
+def test_docbin(job):
+    made = job(["Ada Lin", ""], format="spacy")
+    run(made)
+    docs = list(DocBin().from_disk(made.shard(0)).get_docs(spacy.blank("en").vocab))
+    assert [(doc.text, [ent.label_ for ent in doc.ents]) for doc in docs] == [
+        ("Ada Lin", ["per"]),
+        ("", []),
+    ]
+    assert docs[0].user_data["row"] == 1
+
+
+def test_conll(job):
+    made = job(["Ada Lin  saw Oslo", "x"], format="conll")
+    run(made)
+    assert made.shard(0).read_text() == (
+        "# in.txt:1\nAda\tB-per\nLin\tI-per\n_\tO\nsaw\tO\nOslo\tB-geo\n\n# in.txt:2\nx\tO\n\n"
+    )
+
+
+def test_parquet(tmp_path, ruler):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"text": "Ada Lin", "id": 7, "note": None}, {"text": "x", "id": "b", "note": [1]}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = Job(
+        *(str(tmp_path / "in.jsonl"), tmp_path / "out", str(ruler)),
+        **{"format": "parquet", "keep": ("id", "note")},
+    )
+    run(made)
+    table = parquet.read_table(made.shard(0))
+    assert table.column_names == ["file", "row", "id", "note", "text", "entities"]
+    # Kept columns are text, whatever a shard happens to hold.
+    assert table["id"].to_pylist() == ["7", "b"]
+    assert table["note"].to_pylist() == [None, "[1]"]
+    (entity,), nothing = table["entities"].to_pylist()
+    assert (entity["text"], entity["label"], nothing) == ("Ada Lin", "per", [])
+    empty = Job(**{**vars(made), "output": tmp_path / "empty"})
+    prepare(empty)
+    annotate_shard(load(empty), empty, 0, [Record("in.jsonl", 1, None, {}, "no")])
+    assert parquet.read_table(empty.shard(0)).num_rows == 0
+
+
+def test_a_format_that_there_is_not(job):
+    with pytest.raises(InputError, match="There is no format xml: choose from jsonl, parquet"):
+        prepare(job(format="xml"))

@@ -1,0 +1,163 @@
+"""Every record of every kind of file, with its place, or why there is none."""
+
+import bz2
+import gzip
+import json
+import lzma
+
+import pytest
+
+from gmb_ner.annotate.records import Record, check_columns, find_sources, read_records
+from gmb_ner.errors import InputError
+
+
+def read(given, **options):
+    return list(read_records(find_sources(str(given)), **options))
+
+
+def rows(records):
+    return [(record.file, record.row, record.text, record.error) for record in records]
+
+
+def test_each_line_of_a_text_file_is_a_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufeffOne.\r\n\nZoë, 3.\x0c\nlast".encode())
+    assert rows(read(tmp_path / "a.txt")) == [
+        ("a.txt", 1, "One.", None),
+        ("a.txt", 2, "", None),
+        ("a.txt", 3, "Zoë, 3.\x0c", None),
+        ("a.txt", 4, "last", None),
+    ]
+
+
+def test_lines_that_are_not_utf8_are_errors(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"good\nb\xffd\nagain\n")
+    assert rows(read(tmp_path / "a.txt")) == [
+        ("a.txt", 1, "good", None),
+        ("a.txt", 2, None, "it is not UTF-8"),
+        ("a.txt", 3, "again", None),
+    ]
+
+
+def test_json_lines(tmp_path):
+    lines = [
+        json.dumps({"text": "One", "id": 7, "more": []}),
+        '{"text": ',
+        "[]",
+        json.dumps({"id": 8}),
+        json.dumps({"text": 5}),
+        "",
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    found = read(tmp_path / "a.jsonl", keep=["id"])
+    assert found[0] == Record("a.jsonl", 1, "One", {"id": 7})
+    assert [record.text for record in found[1:]] == [None] * 5
+    assert [record.row for record in found] == [1, 2, 3, 4, 5, 6]
+    assert [record.error.partition(" (")[0] for record in found[1:]] == [
+        "it is not JSON",
+        "it is no JSON object",
+        "there is no text",
+        "its text is a int",
+        "it is not JSON",
+    ]
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t")])
+def test_csv_with_lines_in_fields(suffix, delimiter, tmp_path):
+    lines = [
+        delimiter.join(["id", "body"]),
+        delimiter.join(["1", '"Two\nlines, ""quoted"""']),
+        "2",
+        delimiter.join(["3", "x" * 200_000]),
+    ]
+    path = tmp_path / f"a{suffix}"
+    path.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", newline="")
+    found = read(path, text_column="body", keep=["id"])
+    assert found[0] == Record(path.name, 1, 'Two\nlines, "quoted"', {"id": "1"})
+    assert found[1] == Record(path.name, 2, None, {"id": "2"}, "there is no text")
+    assert found[2].text == "x" * 200_000 and len(found) == 3
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"text": ["One", None, "Three"], "id": [1, 2, 3], "more": [0, 0, 0]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet", keep=["id"]) == [
+        Record("a.parquet", 1, "One", {"id": 1}),
+        Record("a.parquet", 2, None, {"id": 2}, "there is no text"),
+        Record("a.parquet", 3, "Three", {"id": 3}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)],
+)
+def test_compressed_files(suffix, compress, tmp_path):
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(compress(b"One\nTwo\n"))
+    assert [record.text for record in read(path)] == ["One", "Two"]
+
+
+def test_a_file_that_breaks_off_loses_only_its_rest(tmp_path):
+    whole = gzip.compress("".join(f"Line {i}\n" for i in range(50_000)).encode())
+    (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b.txt").write_text("after\n")
+    found = read(tmp_path)
+    *good, broken, after = found
+    assert [record.text for record in good] == [f"Line {i}" for i in range(len(good))]
+    assert good and broken.row == len(good) + 1
+    assert broken.error.startswith("the rest cannot be read (")
+    assert after.text == "after"
+
+
+def test_a_file_that_is_not_what_it_says_loses_only_itself(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"x" * 9999)[:20] + b"\xff" * 30)
+    (tmp_path / "b.txt").write_text("after\n")
+    check_columns(find_sources(str(tmp_path)), "text", [])
+    found = read(tmp_path)
+    assert [record.text for record in found] == [None, None, "after"]
+    assert all("the rest cannot be read" in record.error for record in found[:2])
+
+
+def test_files_of_folders_and_patterns_in_order(tmp_path):
+    for name in ("b.txt", "a.txt", "sub/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{name}\n")
+    assert [record.file for record in read(tmp_path)] == ["a.txt", "b.txt", "sub/c.txt"]
+    assert [record.file for record in read(f"{tmp_path}/[ab].txt")] == ["a.txt", "b.txt"]
+    assert [record.file for record in read(f"{tmp_path}/**/c.*")] == ["sub/c.txt"]
+
+
+def test_progress_adds_up_to_the_bytes_of_all_files(tmp_path):
+    (tmp_path / "a.txt").write_text("One\n" * 100_000)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"Two\n" * 1000))
+    told = []
+    read(tmp_path, progress=told.append)
+    assert sum(told) == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert len(told) > 10
+
+
+def test_nothing_to_read(tmp_path):
+    for given in (tmp_path, tmp_path / "missing.txt", f"{tmp_path}/*.txt"):
+        with pytest.raises(InputError, match="There is no file"):
+            find_sources(str(given))
+
+
+def test_files_of_other_kinds_are_refused(tmp_path):
+    (tmp_path / "a.docx.gz").touch()
+    with pytest.raises(InputError, match=r"a\.docx\.gz is of no kind that can be read"):
+        find_sources(str(tmp_path))
+
+
+def test_a_column_that_is_not_there_is_told_before_the_work(tmp_path):
+    (tmp_path / "a.csv").write_text("id,body\n1,x\n")
+    sources = find_sources(str(tmp_path))
+    check_columns(sources, "body", ["id"])
+    with pytest.raises(InputError, match="has no column text, only id, body; name that of the te"):
+        check_columns(sources, "text", [])
+    with pytest.raises(InputError, match="has no column day"):
+        check_columns(sources, "body", ["day"])
