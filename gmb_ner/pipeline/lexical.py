@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spacy.strings import hash_string  # type: ignore[attr-defined]
 from spacy.tokens import Doc
 
-from gmb_ner.pipeline.distinct import distinct_words
+from gmb_ner.pipeline.distinct import DistinctWords, distinct_words
 
 Hashes = NDArray[np.uint64]
 
@@ -67,15 +67,17 @@ class LexicalFeatures:
     """Hashes the features of Docs; what a word gives by itself is remembered."""
 
     def __init__(self) -> None:
-        self._cache: dict[str, Hashes] = {}
+        self._cache: dict[int, tuple[Hashes, bool]] = {}
 
     def __call__(self, docs: Sequence[Doc]) -> Hashes:
         """(words of all Docs, templates) hashes; equal ones are the same feature."""
-        words, index = distinct_words(docs)
-        if not words:
+        words = distinct_words(docs)
+        index = words.index
+        if not words.orths:
             return np.zeros((0, len(TEMPLATES)), dtype=np.uint64)
-        parts = np.stack([self._parts(word) for word in words])[index]
-        ends = np.array([word in SENTENCE_ENDS for word in words])[index]
+        known = [self._known(words, i) for i in range(len(words.orths))]
+        parts = np.stack([hashes for hashes, _ in known])[index]
+        ends = np.array([ends for _, ends in known])[index]
         segment = _segments(ends, [len(doc) for doc in docs])
         n = len(index)
         # Beyond a segment stands a hash of its own for each offset; the padding on both sides
@@ -98,18 +100,23 @@ class LexicalFeatures:
             features[:, column] = value
         return features
 
-    def _parts(self, word: str) -> Hashes:
-        parts = self._cache.get(word)
-        if parts is None:
+    def _known(self, words: DistinctWords, i: int) -> tuple[Hashes, bool]:
+        """The hashes of a word's parts, and whether a sentence ends with it."""
+        orth = words.orths[i]
+        if orth not in self._cache:
             if len(self._cache) > MAX_CACHED_WORDS:
                 self._cache.clear()
-            plain = re.sub(r"\d", "0", word)
-            texts = [f"w{plain}", f"l{plain.lower()}", f"s{word_shape(word)}"]
-            texts += [f"p{k}{word[:k]}" for k in (2, 3, 4)]
-            texts += [f"x{k}{word[-k:]}" for k in (2, 3, 4)]
-            parts = np.array([hash_string(text) for text in texts], dtype=np.uint64)
-            self._cache[word] = parts
-        return parts
+            word = words.text(i)
+            self._cache[orth] = _hash_parts(word), word in SENTENCE_ENDS
+        return self._cache[orth]
+
+
+def _hash_parts(word: str) -> Hashes:
+    plain = re.sub(r"\d", "0", word)
+    texts = [f"w{plain}", f"l{plain.lower()}", f"s{word_shape(word)}"]
+    texts += [f"p{k}{word[:k]}" for k in (2, 3, 4)]
+    texts += [f"x{k}{word[-k:]}" for k in (2, 3, 4)]
+    return np.array([hash_string(text) for text in texts], dtype=np.uint64)
 
 
 def _segments(ends: NDArray[np.bool_], lengths: Sequence[int]) -> NDArray[np.int64]:

@@ -3,14 +3,14 @@
 No torch: what comes out are NumPy arrays.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from gmb_ner.pipeline.distinct import distinct_words
+from gmb_ner.pipeline.distinct import DistinctWords, distinct_words
 
 Ints = NDArray[np.int64]
 EncodeWords = Callable[[list[str]], list[list[int]]]
@@ -185,21 +185,24 @@ class WordPieces:
         self.encode_words = encode_words
         self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
         self.size, self.context = size, context
-        self._cache: dict[str, tuple[list[int], int]] = {}
+        self._cache: dict[int, tuple[list[int], int]] = {}
 
     def __call__(self, docs: Sequence[Doc]) -> PieceBatch:
-        words, index = distinct_words(docs)
-        pieces = self._pieces(words)
+        words = distinct_words(docs)
+        pieces, index = self._pieces(words), words.index
         counts = pieces.counts[index]
         windows: list[list[Window]] = []
         # Their start, end, core_start and core_end, in words of all Docs.
-        spans: list[NDArray[np.int64]] = []
+        spans: list[tuple[int, int, int, int]] = []
         begin = 0
         for doc in docs:
             lengths = counts[begin : begin + len(doc)]
             own = split_windows(lengths, _sentence_starts(doc), self.size - 2, self.context)
             windows.append(own)
-            spans += [begin + np.array(astuple(window), dtype=np.int64) for window in own]
+            spans += [
+                (begin + w.start, begin + w.end, begin + w.core_start, begin + w.core_end)
+                for w in own
+            ]
             begin += len(doc)
         return self._assemble(pieces, index, windows, np.array(spans, dtype=np.int64))
 
@@ -239,9 +242,9 @@ class WordPieces:
             align=np.repeat(begins, align_lengths) + _count_up(align_lengths),
         )
 
-    def _pieces(self, words: list[str]) -> "_Pieces":
+    def _pieces(self, words: DistinctWords) -> "_Pieces":
         self._encode(words)
-        encoded = [self._cache[word] for word in words]
+        encoded = [self._cache[orth] for orth in words.orths]
         counts = np.array([len(ids) for ids, _ in encoded], dtype=np.int64)
         return _Pieces(
             ids=np.fromiter((i for ids, _ in encoded for i in ids), dtype=np.int64),
@@ -250,15 +253,17 @@ class WordPieces:
             cases=np.array([case for _, case in encoded], dtype=np.int64),
         )
 
-    def _encode(self, words: Iterable[str]) -> None:
+    def _encode(self, words: DistinctWords) -> None:
         if len(self._cache) > MAX_CACHED_WORDS:
             self._cache.clear()
-        new = [word for word in words if word not in self._cache]
-        solid = [word for word in new if word and not word.isspace()]
+        new = [
+            (orth, words.text(i)) for i, orth in enumerate(words.orths) if orth not in self._cache
+        ]
+        solid = [text for _, text in new if text and not text.isspace()]
         encoded = dict(zip(solid, self.encode_words(solid), strict=True)) if solid else {}
-        for word in new:
+        for orth, text in new:
             # A word of more pieces than a window holds is read as far as it goes.
-            self._cache[word] = (encoded.get(word, [])[: self.size - 2], case_class(word))
+            self._cache[orth] = (encoded.get(text, [])[: self.size - 2], case_class(text))
 
 
 @dataclass(frozen=True)
