@@ -53,6 +53,22 @@ TEMPLATES: tuple[_Template, ...] = (
 )
 
 _OFFSETS = 3  # the farthest neighbour in a template
+_BEYOND = [np.uint64(hash_string(f"beyond{k}")) for k in range(-_OFFSETS, _OFFSETS + 1)]
+# For each position in a template: the templates that have it, and what stands there, as a place in
+# the parts of a word and its neighbours.
+_CONJUNCTS = [
+    (
+        np.array([i for i, template in enumerate(TEMPLATES) if len(template) > position]),
+        np.array(
+            [
+                (offset + _OFFSETS) * _PARTS + part
+                for template in TEMPLATES
+                for part, offset in template[position : position + 1]
+            ]
+        ),
+    )
+    for position in range(max(map(len, TEMPLATES)))
+]
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's, as in Fibonacci hashing
 _SHIFT = np.uint64(29)
 
@@ -86,18 +102,17 @@ class LexicalFeatures:
         padded[_OFFSETS : n + _OFFSETS] = parts
         owner = np.full(n + 2 * _OFFSETS, -1)
         owner[_OFFSETS : n + _OFFSETS] = segment
-        at: dict[int, Hashes] = {}
-        for offset in range(-_OFFSETS, _OFFSETS + 1):
-            here = slice(_OFFSETS + offset, _OFFSETS + offset + n)
-            inside = (owner[here] == segment)[:, None]
-            at[offset] = np.where(inside, padded[here], np.uint64(hash_string(f"beyond{offset}")))
-        features = np.empty((n, len(TEMPLATES)), dtype=np.uint64)
-        for column, template in enumerate(TEMPLATES):
-            value = np.full(n, column + 1, dtype=np.uint64)
-            for part, offset in template:
-                value = (value ^ at[offset][:, part]) * _MIXER
-                value ^= value >> _SHIFT
-            features[:, column] = value
+        around = np.empty((n, 2 * _OFFSETS + 1, _PARTS), dtype=np.uint64)
+        for k in range(2 * _OFFSETS + 1):
+            inside = (owner[k : k + n] == segment)[:, None]
+            around[:, k] = np.where(inside, padded[k : k + n], _BEYOND[k])
+        around = around.reshape(n, -1)
+        # All templates at once, one conjunct after the other.
+        features = np.tile(np.arange(1, len(TEMPLATES) + 1, dtype=np.uint64), (n, 1))
+        for columns, places in _CONJUNCTS:
+            value = (features[:, columns] ^ around[:, places]) * _MIXER
+            value ^= value >> _SHIFT
+            features[:, columns] = value
         return features
 
     def _known(self, words: DistinctWords, i: int) -> tuple[Hashes, bool]:
