@@ -36,11 +36,18 @@ class Trainee:
     """A pipeline in training, without evaluations.
 
     config: a .cfg; corpus: the converted corpus; encoder_path: a directory with the encoder.
-    on_gpu: whether spaCy was told to use one.
+    on_gpu: whether spaCy was told to use one. bfloat16: train spaCy's stock encoder on a CPU as
+        `gmb_ner.training.train` does it, which spaCy's own training cannot.
     """
 
     def __init__(
-        self, config: Path, corpus: Path, encoder_path: str, *, on_gpu: bool = False
+        self,
+        config: Path,
+        corpus: Path,
+        encoder_path: str,
+        *,
+        on_gpu: bool = False,
+        bfloat16: bool = False,
     ) -> None:
         overrides = {
             "paths.train": (corpus / "train.spacy").as_posix(),
@@ -51,11 +58,9 @@ class Trainee:
         }
         loaded = load_config(config, overrides)
         model = loaded["components"]["transformer"]["model"]
-        # As `gmb_ner.training.train` does it.
         if "mixed_precision" in model and not on_gpu:
             model["mixed_precision"] = False
-        outside = model["@architectures"] == STOCK and not on_gpu and cpu_has_bfloat16()
-        self.precision = cpu_bfloat16 if outside else nullcontext
+        self.precision = cpu_bfloat16 if bfloat16 else nullcontext
         self.nlp: Language = init_nlp(loaded)
         interpolated = self.nlp.config.interpolate()
         settings = registry.resolve(interpolated["training"], schema=ConfigSchemaTraining)
@@ -95,11 +100,23 @@ def compare(
 ) -> dict[str, Speed]:
     """The median speeds of each config by the file's stem.
 
+    spaCy's stock encoder comes twice on a CPU that has bfloat16: as spaCy trains it, in float32,
+    and as this project does.
+
     rounds: in each, every config has its turn; one before them does not count.
     words: of a turn, at least. on_gpu: whether spaCy was told to use one.
     """
     fix_random_seed(0)
-    trainees = {path.stem: Trainee(path, corpus, encoder_path, on_gpu=on_gpu) for path in configs}
+    trainees: dict[str, Trainee] = {}
+    for path in configs:
+        model = load_config(path)["components"]["transformer"]["model"]
+        if model["@architectures"] == STOCK and not on_gpu and cpu_has_bfloat16():
+            for precision in ("float32", "bfloat16"):
+                trainees[f"{path.stem}, {precision}"] = Trainee(
+                    path, corpus, encoder_path, bfloat16=precision == "bfloat16"
+                )
+        else:
+            trainees[path.stem] = Trainee(path, corpus, encoder_path, on_gpu=on_gpu)
     speeds: dict[str, list[Speed]] = {name: [] for name in trainees}
     for _ in range(rounds + 1):
         for name, trainee in trainees.items():
