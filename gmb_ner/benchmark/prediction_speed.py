@@ -20,6 +20,9 @@ from gmb_ner.pipeline.transformer import PRECISIONS
 
 INIT_DOCS = 300  # that an untrained pipeline is initialized with
 LATENCIES = 50  # sentences one by one, a round
+# Seconds before each turn: threads of torch and onnxruntime wait for more work without rest, and so
+# would hold up whoever comes next.
+PAUSE = 0.2
 
 
 @dataclass
@@ -137,9 +140,10 @@ def compare(
                     if counted:
                         found = timings[name].words_per_second.setdefault((n, batch_size), [])
                         found.append(size / seconds)
-        for text in single[:LATENCIES]:
-            for name, contestant in entered.items():
-                nlp = contestant.ready()
+        for name, contestant in entered.items():
+            nlp = contestant.ready()
+            time.sleep(PAUSE)
+            for text in single[:LATENCIES]:
                 started = time.perf_counter()
                 nlp(text)
                 if counted:
@@ -150,6 +154,7 @@ def compare(
 
 def _read(nlp: Language, texts: Sequence[str], batch_size: int) -> float:
     """Seconds until the entities of all texts are there."""
+    time.sleep(PAUSE)
     started = time.perf_counter()
     for _ in nlp.pipe(texts, batch_size=batch_size):
         pass
