@@ -204,8 +204,8 @@ def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph:
         {
             "labels": list(recognizer.labels),
             "temperature": recognizer.temperature,
-            "window": transformer.settings["window"],
-            "context": transformer.settings["context"],
+            "window": transformer.settings["inference_window"],
+            "context": transformer.settings["inference_context"],
             "start_id": tokenizer.cls_token_id,
             "end_id": tokenizer.sep_token_id,
             "pad_id": tokenizer.pad_token_id,

@@ -72,30 +72,33 @@ class WordTransformerModel(TransformerModel):
             },
         )
         self.settings = settings
-        self._word_pieces: WordPieces | None = None
+        self._word_pieces: dict[tuple[int, int], WordPieces] = {}
         self._vocabulary: list[str] = []
         self._tokenizer_in_use: Any = None
 
-    @property
-    def word_pieces(self) -> WordPieces:
+    def word_pieces(self, is_train: bool = False) -> WordPieces:
         """What turns Docs into windows for the tokenizer at hand."""
-        if self._word_pieces is None or self._tokenizer_in_use is not self.tokenizer:
+        if self._tokenizer_in_use is not self.tokenizer:
             tokenizer = self.tokenizer
-            self._word_pieces = WordPieces(
-                encode_words_with(tokenizer),
-                start_id=tokenizer.cls_token_id,
-                end_id=tokenizer.sep_token_id,
-                pad_id=tokenizer.pad_token_id,
-                size=self.settings["window"],
-                context=self.settings["context"],
-            )
+            self._word_pieces = {}
             self._vocabulary = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
             self._tokenizer_in_use = tokenizer
-        return self._word_pieces
+        kind = "" if is_train else "inference_"
+        windows = self.settings[f"{kind}window"], self.settings[f"{kind}context"]
+        if windows not in self._word_pieces:
+            self._word_pieces[windows] = WordPieces(
+                encode_words_with(self.tokenizer),
+                start_id=self.tokenizer.cls_token_id,
+                end_id=self.tokenizer.sep_token_id,
+                pad_id=self.tokenizer.pad_token_id,
+                size=windows[0],
+                context=windows[1],
+            )
+        return self._word_pieces[windows]
 
     def strings(self, batch: PieceBatch) -> list[list[str]]:
         """The pieces of a batch as text, padding included, as spacy-transformers keeps them."""
-        self.word_pieces  # noqa: B018 (brings the vocabulary up to date)
+        self.word_pieces()  # brings the vocabulary up to date
         return [[self._vocabulary[piece] for piece in row] for row in batch.input_ids.tolist()]
 
     def copy(self) -> "WordTransformerModel":
@@ -140,7 +143,8 @@ def _init(model: WordTransformerModel, X: Any = None, Y: Any = None) -> None:
         dict(model._init_transformer_config),
         model_cls=Encoder,
     )
-    tokenizer, window = loaded.tokenizer, model.settings["window"]
+    tokenizer = loaded.tokenizer
+    window = max(model.settings["window"], model.settings["inference_window"])
     if None in (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id):
         raise ValueError(
             f"The tokenizer of {name} has no special pieces for start, end and padding: take an "
@@ -162,7 +166,7 @@ def _forward(
     model: WordTransformerModel, docs: list[Doc], is_train: bool
 ) -> tuple[FullTransformerBatch, Callable]:
     encoder = model.layers[0]
-    batch = model.word_pieces(docs)
+    batch = model.word_pieces(is_train)(docs)
     width = model.get_dim("nO")
     hidden = torch.zeros((*batch.input_ids.shape, width), device=model.transformer.device)
     backprops = []

@@ -22,6 +22,8 @@ def create_transformer_model(
     name: str,
     window: int = 256,
     context: int = 48,
+    inference_window: int = 0,
+    inference_context: int = 0,
     case_embeddings: bool = False,
     precision: str = "auto",
     inference_precision: str = "float32",
@@ -38,6 +40,8 @@ def create_transformer_model(
     window (int): pieces that are read at once, both special ones included.
     context (int): pieces kept on either side of the words whose vectors a window of a longer Doc
         gives; see `gmb_ner.pipeline.wordpieces.split_windows`.
+    inference_window, inference_context (int): the same for prediction, 0 for as in training. Short
+        windows are faster, and no worse where the training Docs were short.
     case_embeddings (bool): add a learned embedding of how each word is written (see
         `wordpieces.CASES`) to its pieces' input embeddings, zero at the start. For checkpoints
         that lower-case their input.
@@ -67,13 +71,18 @@ def create_transformer_model(
     for given in (precision, inference_precision):
         if given not in PRECISIONS:
             raise ValueError(f"precision is {given!r}: choose one of {', '.join(PRECISIONS)}.")
-    if not 0 <= 2 * context < window - 2:
-        raise ValueError(
-            f"A window of {window} pieces has no room for {context} of context on both sides."
-        )
+    if not inference_window:
+        inference_window, inference_context = window, context
+    for pieces, around in ((window, context), (inference_window, inference_context)):
+        if not 0 <= 2 * around < pieces - 2:
+            raise ValueError(
+                f"A window of {pieces} pieces has no room for {around} of context on both sides."
+            )
     settings = {
         "window": window,
         "context": context,
+        "inference_window": inference_window,
+        "inference_context": inference_context,
         "case_embeddings": case_embeddings,
         "precision": precision,
         "inference_precision": inference_precision,
@@ -93,6 +102,8 @@ def create_tok2vec_transformer(
     grad_factor: float = 1.0,
     window: int = 256,
     context: int = 48,
+    inference_window: int = 0,
+    inference_context: int = 0,
     case_embeddings: bool = False,
     precision: str = "auto",
     inference_precision: str = "float32",
@@ -115,6 +126,8 @@ def create_tok2vec_transformer(
         name,
         window=window,
         context=context,
+        inference_window=inference_window,
+        inference_context=inference_context,
         case_embeddings=case_embeddings,
         precision=precision,
         inference_precision=inference_precision,

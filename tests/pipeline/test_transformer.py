@@ -273,7 +273,7 @@ def test_windows_of_a_long_doc_are_read_with_their_context(checkpoint, vocab):
     doc = Doc(vocab, words=words, sent_starts=sentences)
     model = load(checkpoint, window=24, context=5, max_batch_pieces=48)
     (vectors,) = word_vectors(model, [doc])
-    (windows,) = model.word_pieces([doc]).windows
+    (windows,) = model.word_pieces()([doc]).windows
     assert len(windows) > 2
     for window in windows:
         with torch.no_grad():
@@ -661,9 +661,9 @@ def test_a_window_longer_than_the_checkpoint_reads(checkpoint, vocab):
         load(checkpoint, window=limit + 1)
     for case_embeddings in (False, True):
         model = load(checkpoint, window=limit, case_embeddings=case_embeddings)
-        (pieces,) = model.word_pieces.encode_words(["x"])
+        (pieces,) = model.word_pieces().encode_words(["x"])
         doc = Doc(vocab, words=["x"] * ((limit - 2) // len(pieces)))
-        assert model.word_pieces([doc]).lengths.tolist() == [limit]
+        assert model.word_pieces()([doc]).lengths.tolist() == [limit]
         assert len(word_vectors(model, [doc])[0]) == len(doc)
 
 
