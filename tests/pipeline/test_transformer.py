@@ -644,6 +644,10 @@ def test_transformer_within_a_component(tiny_bert):
         ({"inference_precision": "half"}, "'half': choose one of auto, float32, bfloat16"),
         ({"precision": "float16"}, "'float16': choose one of auto, float32, bfloat16"),
         ({"window": 20, "context": 9}, "window of 20 pieces has no room for 9 of context"),
+        (
+            {"inference_window": 8, "inference_context": 3},
+            "window of 8 pieces has no room for 3 of context",
+        ),
         ({"context": -1}, "no room for -1 of context"),
     ],
 )
@@ -665,6 +669,24 @@ def test_a_window_longer_than_the_checkpoint_reads(checkpoint, vocab):
         doc = Doc(vocab, words=["x"] * ((limit - 2) // len(pieces)))
         assert model.word_pieces()([doc]).lengths.tolist() == [limit]
         assert len(word_vectors(model, [doc])[0]) == len(doc)
+
+
+def test_prediction_may_have_windows_of_its_own(tiny_bert, vocab):
+    doc = Doc(vocab, words=["oslo"] * 40)
+    model = load(tiny_bert, window=32, inference_window=16, inference_context=4)
+    short = load(tiny_bert, window=16, context=4)
+    assert max(model.word_pieces(is_train=True)([doc]).lengths) > 16
+    assert max(model.word_pieces()([doc]).lengths) <= 16
+    np.testing.assert_allclose(
+        word_vectors(model, [doc])[0], word_vectors(short, [doc])[0], **TOLERANCE
+    )
+    trained, _ = model.begin_update([doc])
+    assert max(trained.wordpieces.lengths) > 16
+
+
+def test_a_window_of_prediction_longer_than_the_checkpoint_reads(tiny_bert):
+    with pytest.raises(ValueError, match="at most 512 pieces at once"):
+        load(tiny_bert, inference_window=513)
 
 
 def test_a_tokenizer_may_set_a_lower_limit(tiny_bert):
