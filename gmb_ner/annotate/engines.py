@@ -72,7 +72,7 @@ def _begin_work(job: Job, threads: int) -> None:
     _job, _nlp = job, load(job)
     for _, component in _nlp.pipeline:
         if isinstance(component, OnnxNER):
-            component.use_threads(threads)
+            component.threads = threads
 
 
 def _work(index: int, records: list[Record]) -> Counts:

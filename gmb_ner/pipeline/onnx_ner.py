@@ -5,7 +5,9 @@ confidences are the same code as there.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from gmb_ner.pipeline.entities import (
 )
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.losses import log_softmax
-from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces, bucket
+from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces
 
 INPUTS = ("input_ids", "case_ids", "attention_mask")
 # On CPUs, onnxruntime's sum and norm in one operator takes several times as long as its two: with
@@ -43,7 +45,6 @@ PARTS = ("cfg", "graph", "tokenizer", "lexical")  # what is saved; the last may 
     default_config={
         "label_bias": {},
         "threshold": 0.0,
-        "max_batch_pieces": 1024,
         "threads": 0,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
@@ -54,16 +55,13 @@ def create_onnx_ner(
     name: str,
     label_bias: dict[str, float],
     threshold: float,
-    max_batch_pieces: int,
     threads: int,
     scorer: Callable | None,
 ) -> "OnnxNER":
     """Create the component; it gets its graph by loading.
 
     label_bias (Dict[str, float]), threshold (float): as of `linear_ner`.
-    max_batch_pieces (int): windows of similar length are read together, up to so many pieces with
-        padding.
-    threads (int): of onnxruntime, 0 for one a core.
+    threads (int): so many windows are read at the same time, each on one core; 0 for one a core.
     scorer (Optional[Callable]): of the entities.
     """
     return OnnxNER(
@@ -71,7 +69,6 @@ def create_onnx_ner(
         name,
         label_bias=label_bias,
         threshold=threshold,
-        max_batch_pieces=max_batch_pieces,
         threads=threads,
         scorer=scorer,
     )
@@ -96,24 +93,21 @@ class OnnxNER(Pipe):
         *,
         label_bias: dict[str, float] | None = None,
         threshold: float = 0.0,
-        max_batch_pieces: int = 1024,
         threads: int = 0,
         scorer: Callable | None = None,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is a confidence in [0, 1], not {threshold}.")
-        if max_batch_pieces < 1 or threads < 0:
-            raise ValueError(
-                f"max_batch_pieces is at least 1 and threads at least 0, not {max_batch_pieces} "
-                f"and {threads}."
-            )
+        if threads < 0:
+            raise ValueError(f"threads is at least 0, not {threads}.")
         self.vocab, self.name, self.scorer = vocab, name, scorer
         self.label_bias, self.threshold = dict(label_bias or {}), threshold
-        self.max_batch_pieces, self.threads = max_batch_pieces, threads
+        self.threads = threads
         self.cfg: dict[str, Any] = {"labels": []}
         self.graph, self.tokenizer = b"", ""
         self.lexical: SparseLinear | None = None
         self._session: Any = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._word_pieces: WordPieces | None = None
         register_confidence()
 
@@ -168,28 +162,48 @@ class OnnxNER(Pipe):
         if self._session is None or self._word_pieces is None:
             raise ValueError(Errors.E109.format(name=self.name))
         batch = self._word_pieces(docs)
-        scores = log_softmax(self._pool(self._run(batch), batch))
+        scores = log_softmax(self._pool_words(self._run(batch), batch))
         if self.lexical is not None:
             scores = scores + log_softmax(self.lexical.score(docs))
         return np.split(scores, np.cumsum([len(doc) for doc in docs])[:-1]) if docs else []
 
     def _run(self, batch: PieceBatch) -> NDArray[np.float32]:
-        """(windows * pieces, tags) scores of all pieces of a batch."""
+        """(windows * pieces, tags) scores of all pieces of a batch.
+
+        Each window is read by itself: 8-bit graphs take the range of all that they read together,
+        and a text must have the same entities whatever stands beside it. So nothing is padded
+        either, and windows on one core each are as fast as many together on all of them.
+        """
         windows, width = batch.input_ids.shape
         tags = 1 + 2 * len(self.labels)
         scores = np.zeros((windows, width, tags), dtype=np.float32)
-        mask = batch.attention_mask.astype(np.int64)
         # An encoder without case embeddings has no input for them.
         known = {node.name for node in self._session.get_inputs()}
-        given = zip(INPUTS, (batch.input_ids, batch.case_ids, mask), strict=True)
-        arrays = {name: array for name, array in given if name in known}
-        for rows in bucket(batch.lengths, self.max_batch_pieces):
-            pieces = int(batch.lengths[rows].max())
-            feed = {name: array[rows, :pieces] for name, array in arrays.items()}
-            (scores[rows, :pieces],) = self._session.run(None, feed)
+
+        def read(row: int) -> None:
+            here = slice(row, row + 1), slice(0, int(batch.lengths[row]))
+            ids = batch.input_ids[here]
+            arrays = zip(INPUTS, (ids, batch.case_ids[here], np.ones_like(ids)), strict=True)
+            feed = {name: array for name, array in arrays if name in known}
+            (scores[here],) = self._session.run(None, feed)
+
+        threads = self.threads or os.cpu_count() or 1
+        if threads == 1 or windows <= 1:
+            for row in range(windows):
+                read(row)
+        else:
+            # Long windows first, so that no thread is left with one at the end.
+            order = np.argsort(-batch.lengths, kind="stable").tolist()
+            list(self._threads(threads).map(read, order))
         return scores.reshape(-1, tags)
 
-    def _pool(self, scores: NDArray[np.float32], batch: PieceBatch) -> NDArray[np.float32]:
+    def _threads(self, count: int) -> ThreadPoolExecutor:
+        # A forked process has none of the threads that it inherits.
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = os.getpid(), ThreadPoolExecutor(count)
+        return self._pool[1]
+
+    def _pool_words(self, scores: NDArray[np.float32], batch: PieceBatch) -> NDArray[np.float32]:
         """(words, tags) of the scores of pieces."""
         begins = np.cumsum(batch.align_lengths) - batch.align_lengths
         if self.cfg["pooling"] == "first" or not len(begins):
@@ -214,7 +228,7 @@ class OnnxNER(Pipe):
         self.cfg, self.graph, self.tokenizer, self.lexical = cfg, graph, tokenizer, lexical
         for label in self.labels:
             self.vocab.strings.add(label)
-        self.use_threads(self.threads)
+        self._open_session()
         self._word_pieces = WordPieces(
             encode_words_with(Tokenizer.from_str(tokenizer), cfg["prefix"]),
             start_id=cfg["start_id"],
@@ -224,13 +238,11 @@ class OnnxNER(Pipe):
             context=cfg["context"],
         )
 
-    def use_threads(self, threads: int) -> None:
-        """Run on so many threads from now on; 0 for one a core."""
+    def _open_session(self) -> None:
         import onnxruntime
 
-        self.threads = threads
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
             self.graph,
             options,
@@ -282,7 +294,6 @@ class OnnxNER(Pipe):
         settings = {
             "label_bias": self.label_bias,
             "threshold": self.threshold,
-            "max_batch_pieces": self.max_batch_pieces,
             "threads": self.threads,
             "scorer": self.scorer,
         }
