@@ -199,19 +199,23 @@ def _read_json_lines(
 def _read_csv(
     source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
 ) -> Iterator[Record]:
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.DictReader(_text(source, raw), delimiter=_delimiter(source))
-    row = 0
-    while True:
-        row += 1
-        try:
-            data = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Record(source.name, row, None, error=f"it is not CSV ({error})")
-            continue
-        yield _checked(source, row, data.get(text_column), {name: data.get(name) for name in keep})
+    before = csv.field_size_limit(sys.maxsize)  # of all readers in this process
+    try:
+        reader = csv.DictReader(_text(source, raw), delimiter=_delimiter(source))
+        row = 0
+        while True:
+            row += 1
+            try:
+                data = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Record(source.name, row, None, error=f"it is not CSV ({error})")
+                continue
+            kept = {name: data.get(name) for name in keep}
+            yield _checked(source, row, data.get(text_column), kept)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _delimiter(source: Source) -> str:
