@@ -98,8 +98,12 @@ def run_ray(
 
     ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
     # A shard that was cut off leaves nothing behind, and can be made again.
-    options = {"max_restarts": -1, "max_task_retries": RETRIES}
-    actor: Any = ray.remote(num_cpus=1, num_gpus=num_gpus, **options)(Worker)
+    options: dict[str, Any] = {
+        **{"num_cpus": 1, "num_gpus": num_gpus},
+        **{"max_restarts": -1, "max_task_retries": RETRIES},
+    }
+    remote: Any = ray.remote
+    actor = remote(**options)(Worker)
     pool = [actor.remote(job) for _ in range(workers)]
     turn = deque(pool)
 

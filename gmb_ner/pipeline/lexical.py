@@ -106,11 +106,11 @@ class LexicalFeatures:
         for k in range(2 * _OFFSETS + 1):
             inside = (owner[k : k + n] == segment)[:, None]
             around[:, k] = np.where(inside, padded[k : k + n], _BEYOND[k])
-        around = around.reshape(n, -1)
+        neighbours = around.reshape(n, -1)
         # All templates at once, one conjunct after the other.
         features = np.tile(np.arange(1, len(TEMPLATES) + 1, dtype=np.uint64), (n, 1))
         for columns, places in _CONJUNCTS:
-            value = (features[:, columns] ^ around[:, places]) * _MIXER
+            value = (features[:, columns] ^ neighbours[:, places]) * _MIXER
             value ^= value >> _SHIFT
             features[:, columns] = value
         return features
