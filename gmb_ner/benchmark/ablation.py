@@ -197,9 +197,12 @@ def _scored(nlp: Language, docs: Sequence[Doc]) -> tuple[list[ScoredDoc], list[S
             predicted = list(nlp.pipe(blank))
         scores = recognizer.tag_scores(predicted)
         recognizer.set_annotations(predicted, recognizer.decode(predicted, scores))
-        for reference, doc, doc_scores in zip(references, predicted, scores, strict=True):
+        best = [recognizer.tags[i] for i in to_numpy(scores).argmax(axis=1)]
+        end = 0
+        for reference, doc in zip(references, predicted, strict=True):
             decoded.append(scored_doc(reference, doc))
-            tags = [recognizer.tags[i] for i in to_numpy(doc_scores).argmax(axis=1)]
+            start, end = end, end + len(doc)
+            tags = best[start:end]
             doc.set_ents(
                 [Span(doc, start, end, label=label) for start, end, label in strict_spans(tags)]
             )

@@ -12,10 +12,9 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import minibatch
-from thinc.util import to_numpy
 
 from gmb_ner.pipeline.decoding import constraints, forward_backward, tag_marginals
-from gmb_ner.pipeline.entities import pad_scores
+from gmb_ner.pipeline.entities import pad_rows
 from gmb_ner.pipeline.gold import gold_tags
 from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.training.reader import MISSING, untagged_copy
@@ -57,9 +56,10 @@ def doubtful(recognizer: LinearNER, doc: Doc, sure: float) -> np.ndarray:
     example = Example(untagged_copy(doc), doc)
     tags = {tag: i for i, tag in enumerate(recognizer.tags)}
     gold = gold_tags(example, tags)
-    scores, lengths = pad_scores(recognizer.tag_scores([example.predicted]))
+    lengths = np.array([len(doc)])
+    scores, _ = pad_rows(recognizer.tag_scores([example.predicted]), lengths)
     lattice = forward_backward(scores, lengths, *constraints(recognizer.labels))
-    marginals = to_numpy(tag_marginals(lattice))[0]
+    marginals = tag_marginals(lattice)[0]
     contradicted: np.ndarray = (marginals.max(axis=1) >= sure) & (marginals.argmax(axis=1) != gold)
     return contradicted & (gold >= 0)
 

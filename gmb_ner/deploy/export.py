@@ -2,7 +2,6 @@
 
 import shutil
 import warnings
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from thinc.api import Model
+from thinc.util import to_numpy
 
 from gmb_ner.errors import InputError
 from gmb_ner.files import work_folder
@@ -225,17 +225,12 @@ def _hold_against(nlp: Language, exported: Language) -> None:
     recognizer: Any = nlp.get_pipe("ner")
     with nlp.select_pipes(disable="ner"):
         docs = list(nlp.pipe(PROBES))
-    worst = _difference(recognizer.tag_scores(docs), component.tag_scores(docs))
+    worst = float(np.abs(to_numpy(recognizer.tag_scores(docs)) - component.tag_scores(docs)).max())
     if not worst <= TOLERANCE:
         raise InputError(
             f"The exported graph's tag scores differ from torch's by up to {worst:.2g}: this "
             "encoder cannot be exported."
         )
-
-
-def _difference(some: Sequence[Any], others: Sequence[Any]) -> float:
-    pairs = zip(some, others, strict=True)
-    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
 
 
 def _quantize(graph: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span, SpanGroup
-from thinc.api import get_array_module
 from thinc.util import to_numpy
 
 from gmb_ner.pipeline.decoding import (
@@ -48,29 +47,24 @@ def by_tag(labels: Sequence[str], values: Mapping[str, float], default: float) -
     return np.array([default, *of_labels], dtype=np.float32)
 
 
-def pad_scores(scores: Sequence[Array]) -> tuple[Array, Array]:
-    """(Docs, words, tags) scores, 0 beyond a Doc, and the (Docs,) lengths; of at least one Doc."""
-    xp = get_array_module(scores[0])
-    lengths = np.array([len(part) for part in scores])
-    return pad_rows(xp.concatenate(scores), lengths)[0], xp.asarray(lengths)
-
-
-def pad_rows(rows: Array, lengths: NDArray[np.integer]) -> tuple[Array, Array]:
-    """The rows of all Docs, (words of all Docs, tags), as (Docs, words, tags), 0 beyond a Doc.
+def pad_rows(rows: Array, lengths: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The rows of all Docs, (words of all Docs, ...), as (Docs, words, ...), 0 beyond a Doc.
 
     lengths: (Docs,). Returns also (Docs, words), whether there is a word: `padded[inside]` are the
-    rows again.
+    rows again. All on the CPU: the steps of decoding from word to word wait for each other and
+    have little to do each, so that a GPU spends ten times as long on launching them as a CPU on
+    taking them.
     """
-    xp = get_array_module(rows)
-    inside = xp.asarray(np.arange(lengths.max(initial=0)) < lengths[:, None])
-    padded = xp.zeros((*inside.shape, rows.shape[1]), dtype=rows.dtype)
+    rows = to_numpy(rows)
+    inside = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    padded = np.zeros((*inside.shape, *rows.shape[1:]), dtype=rows.dtype)
     padded[inside] = rows
     return padded, inside
 
 
 def find_entities(
     docs: Sequence[Doc],
-    scores: Sequence[Array],
+    scores: Array,
     labels: Sequence[str],
     *,
     temperature: float = 1.0,
@@ -79,7 +73,7 @@ def find_entities(
 ) -> list[list[ScoredSpan]]:
     """The entities of each Doc's best tag sequence, in order, with their confidences.
 
-    scores: of each Doc (words, tags), log probabilities up to a constant; tags as in
+    scores: (words of all Docs, tags), log probabilities up to a constant; tags as in
         `decoding.tag_names`.
     temperature: scores are divided by it.
     label_bias: added to the log probabilities (nats) of a label's tags where sequences are
@@ -92,10 +86,9 @@ def find_entities(
     if not docs:
         return []
     start, transition = constraints(labels)
-    # The steps from word to word wait for each other and have little to do each: a GPU spends ten
-    # times as long on launching them as a CPU on taking them.
-    padded, lengths = map(to_numpy, pad_scores(scores))
-    padded = padded / temperature
+    lengths = np.array([len(doc) for doc in docs])
+    padded, _ = pad_rows(scores, lengths)
+    padded /= temperature
     bias = by_tag(labels, label_bias, 0.0)
     found = decode_spans(viterbi(padded + bias, lengths, start, transition), lengths)
     lattice = forward_backward(padded, lengths, start, transition)
@@ -115,10 +108,7 @@ def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
     Entities and blocked tokens that are there stay; such an entity has a confidence where the very
     same was predicted.
     """
-    earlier = list(doc.ents)
-    # What `Doc.set_ents` blocks begins an entity without label.
-    iob, label = doc.to_array(["ENT_IOB", "ENT_TYPE"]).reshape(-1, 2).T
-    blocked = [doc[i : i + 1] for i in np.flatnonzero((iob == 3) & (label == 0)).tolist()]
+    earlier, blocked = _annotated(doc)
     taken = {token.i for span in (*earlier, *blocked) for token in span}
     known = {(span.start, span.end, span.label) for span in earlier}
     new = [
@@ -135,3 +125,13 @@ def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
         spans=[span for span, _ in confident],
         attrs={"scores": np.array([score for _, score in confident], dtype=np.float64)},
     )
+
+
+def _annotated(doc: Doc) -> tuple[list[Span], list[Span]]:
+    """The entities of a Doc and its blocked tokens."""
+    if not doc.has_annotation("ENT_IOB"):  # as most are, and asking for more takes longer
+        return [], []
+    # What `Doc.set_ents` blocks begins an entity without label.
+    iob, label = doc.to_array(["ENT_IOB", "ENT_TYPE"]).reshape(-1, 2).T
+    blocked = np.flatnonzero((iob == 3) & (label == 0)).tolist()
+    return list(doc.ents), [doc[i : i + 1] for i in blocked]

@@ -6,7 +6,9 @@ neighbours. Features do not cross the end of a sentence, as far as punctuation s
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,22 +55,34 @@ TEMPLATES: tuple[_Template, ...] = (
 )
 
 _OFFSETS = 3  # the farthest neighbour in a template
-_BEYOND = [np.uint64(hash_string(f"beyond{k}")) for k in range(-_OFFSETS, _OFFSETS + 1)]
-# For each position in a template: the templates that have it, and what stands there, as a place in
-# the parts of a word and its neighbours.
-_CONJUNCTS = [
-    (
-        np.array([i for i, template in enumerate(TEMPLATES) if len(template) > position]),
-        np.array(
-            [
-                (offset + _OFFSETS) * _PARTS + part
-                for template in TEMPLATES
-                for part, offset in template[position : position + 1]
-            ]
-        ),
-    )
-    for position in range(max(map(len, TEMPLATES)))
-]
+_BEYOND = np.array(
+    [hash_string(f"beyond{k}") for k in range(-_OFFSETS, _OFFSETS + 1)], dtype=np.uint64
+)
+# Templates that read one word, by its place among the neighbours, and those that join several.
+ALONE = {
+    place: np.array([i for i, t in enumerate(TEMPLATES) if len(t) == 1 and t[0][1] == offset])
+    for place, offset in enumerate(range(-_OFFSETS, _OFFSETS + 1))
+}
+JOINT = np.array([i for i, template in enumerate(TEMPLATES) if len(template) > 1])
+_ALONE = np.concatenate(list(ALONE.values()))
+_NUMBERS = np.arange(1, len(TEMPLATES) + 1, dtype=np.uint64)[:, None]
+
+
+def _parts_at(templates: Iterable[_Template], position: int) -> NDArray[np.int64]:
+    """What stands at a position of templates, as a row in the parts of all neighbours."""
+    return np.array([(t[position][1] + _OFFSETS) * _PARTS + t[position][0] for t in templates])
+
+
+_FIRST = _parts_at(TEMPLATES, 0)
+
+
+def _further(position: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of `JOINT` whose templates have a position, and what stands there."""
+    rows = [row for row, i in enumerate(JOINT) if len(TEMPLATES[i]) > position]
+    return np.array(rows), _parts_at((TEMPLATES[JOINT[row]] for row in rows), position)
+
+
+_FURTHER = [_further(position) for position in range(1, max(map(len, TEMPLATES)))]
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's, as in Fibonacci hashing
 _SHIFT = np.uint64(29)
 
@@ -79,6 +93,38 @@ def word_shape(word: str) -> str:
     return re.sub(r"(.)\1{3,}", r"\1\1\1", re.sub(r"\d", "d", shape))
 
 
+@dataclass(frozen=True)
+class Factored:
+    """The features of Docs' words, those of one word by distinct words, which are fewer.
+
+    alone: (templates, distinct words + 1), rows in the order of `ALONE`'s templates one place after
+        the other; the last column is what stands beyond the end of a sentence.
+    joint: (templates, words of all Docs), rows in the order of `JOINT`.
+    around: (places, words of all Docs), which column of `alone` stands at each place of `ALONE`.
+
+    A table of the features' rows or keys has the same form.
+    """
+
+    alone: NDArray[Any]
+    joint: NDArray[Any]
+    around: NDArray[np.int64]
+
+    def by_place(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """For each place its part of `alone` and its row of `around`."""
+        end = 0
+        for place, templates in ALONE.items():
+            start, end = end, end + len(templates)
+            yield self.alone[start:end], self.around[place]
+
+    def by_word(self) -> NDArray[Any]:
+        """(words of all Docs, templates) values, in the order of `TEMPLATES`."""
+        values = np.empty((len(TEMPLATES), self.joint.shape[1]), dtype=self.joint.dtype)
+        values[JOINT] = self.joint
+        for templates, (alone, column) in zip(ALONE.values(), self.by_place(), strict=True):
+            values[templates] = alone[:, column]
+        return values.T
+
+
 class LexicalFeatures:
     """Hashes the features of Docs; what a word gives by itself is remembered."""
 
@@ -87,33 +133,28 @@ class LexicalFeatures:
 
     def __call__(self, docs: Sequence[Doc]) -> Hashes:
         """(words of all Docs, templates) hashes; equal ones are the same feature."""
+        return self.factored(docs).by_word()
+
+    def factored(self, docs: Sequence[Doc]) -> Factored:
+        """The same hashes, those of templates that read one word only once for a distinct word."""
         words = distinct_words(docs)
-        index = words.index
-        if not words.orths:
-            return np.zeros((0, len(TEMPLATES)), dtype=np.uint64)
-        known = [self._known(words, i) for i in range(len(words.orths))]
-        parts = np.stack([hashes for hashes, _ in known])[index]
-        ends = np.array([ends for _, ends in known])[index]
-        segment = _segments(ends, [len(doc) for doc in docs])
-        n = len(index)
-        # Beyond a segment stands a hash of its own for each offset; the padding on both sides
-        # saves asking for the array's ends.
-        padded = np.zeros((n + 2 * _OFFSETS, _PARTS), dtype=np.uint64)
-        padded[_OFFSETS : n + _OFFSETS] = parts
-        owner = np.full(n + 2 * _OFFSETS, -1)
-        owner[_OFFSETS : n + _OFFSETS] = segment
-        around = np.empty((n, 2 * _OFFSETS + 1, _PARTS), dtype=np.uint64)
-        for k in range(2 * _OFFSETS + 1):
-            inside = (owner[k : k + n] == segment)[:, None]
-            around[:, k] = np.where(inside, padded[k : k + n], _BEYOND[k])
-        neighbours = around.reshape(n, -1)
-        # All templates at once, one conjunct after the other.
-        features = np.tile(np.arange(1, len(TEMPLATES) + 1, dtype=np.uint64), (n, 1))
-        for columns, places in _CONJUNCTS:
-            value = (features[:, columns] ^ neighbours[:, places]) * _MIXER
-            value ^= value >> _SHIFT
-            features[:, columns] = value
-        return features
+        index, distinct = words.index, len(words.orths)
+        known = [self._known(words, i) for i in range(distinct)]
+        # What is beyond the end of a sentence counts as one word more, at each place another.
+        parts = np.empty((2 * _OFFSETS + 1, _PARTS, distinct + 1), dtype=np.uint64)
+        if known:
+            parts[:, :, :distinct] = np.stack([hashes for hashes, _ in known]).T
+        parts[:, :, distinct] = _BEYOND[:, None]
+        parts = parts.reshape(-1, distinct + 1)
+        ends = np.array([ends for _, ends in known], dtype=bool)[index]
+        around = _neighbours(index, _segments(ends, [len(doc) for doc in docs]), distinct)
+        # A template's first word is mixed with its number, whatever the others are.
+        first = _mix(parts[_FIRST], _NUMBERS)
+        joint = _at(first, JOINT, around[_FIRST[JOINT] // _PARTS])
+        for rows, places in _FURTHER:
+            further = _at(parts, places, around[places // _PARTS])
+            joint[rows] = _mix(further, joint[rows])
+        return Factored(first[_ALONE], joint, around)
 
     def _known(self, words: DistinctWords, i: int) -> tuple[Hashes, bool]:
         """The hashes of a word's parts, and whether a sentence ends with it."""
@@ -134,6 +175,37 @@ def _hash_parts(word: str) -> Hashes:
     return np.array([hash_string(text) for text in texts], dtype=np.uint64)
 
 
+def _mix(values: Hashes, mixed: Hashes) -> Hashes:
+    """Hashes of what was mixed before and further values, element by element."""
+    mixed = (mixed ^ values) * _MIXER
+    mixed ^= mixed >> _SHIFT
+    return mixed
+
+
+def _at(table: Hashes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Hashes:
+    """(rows, words): `table[row, column]` for some rows (rows,) and the columns in each."""
+    return table.ravel().take(columns + (rows * table.shape[1])[:, None])
+
+
+def _neighbours(
+    index: NDArray[np.int64], segment: NDArray[np.int64], beyond: int
+) -> NDArray[np.int64]:
+    """(places, words of all Docs), which distinct word stands there, `beyond` if none does.
+
+    index: (words of all Docs,) the distinct word of each. segment: its stretch, see `_segments`.
+    """
+    n = len(index)
+    # The padding on both sides saves asking for the array's ends.
+    words, owners = np.full((2, n + 2 * _OFFSETS), -1)
+    words[_OFFSETS : n + _OFFSETS], owners[_OFFSETS : n + _OFFSETS] = index, segment
+    return np.stack(
+        [
+            np.where(owners[k : k + n] == segment, words[k : k + n], beyond)
+            for k in range(2 * _OFFSETS + 1)
+        ]
+    )
+
+
 def _segments(ends: NDArray[np.bool_], lengths: Sequence[int]) -> NDArray[np.int64]:
     """(words of all Docs,) the number of the stretch each word stands in.
 
@@ -142,5 +214,5 @@ def _segments(ends: NDArray[np.bool_], lengths: Sequence[int]) -> NDArray[np.int
     last = np.zeros(len(ends) + 1, dtype=bool)
     last[1:] = ends
     # A Doc's first word follows an end, too.
-    last[np.cumsum(lengths)] = True
+    last[np.cumsum(lengths, dtype=np.int64)] = True
     return np.cumsum(last[:-1])

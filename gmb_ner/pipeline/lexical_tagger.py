@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, Optimizer, Shim
 from thinc.types import Floats2d
 
-from gmb_ner.pipeline.lexical import Hashes, LexicalFeatures
+from gmb_ner.pipeline.lexical import Factored, Hashes, LexicalFeatures
 
 
 @spacy.registry.architectures("gmb_ner.LexicalTagger.v1")
@@ -71,27 +71,41 @@ class SparseLinear(Shim):
         self.squares: NDArray[np.float32] | None = None
         self.gradients: list[tuple[NDArray[np.integer], NDArray[np.float32]]] = []
 
-    def rows(self, features: Hashes) -> NDArray[np.int32]:
-        """The row of each feature, in the shape of `features`."""
+    def rows(self, docs: Sequence[Doc]) -> Factored:
+        """The row of each feature of the Docs' words."""
         if self._index is None or self._index.keys is not self.keys:
             self._index = KeyIndex(self.keys)
-        return self._index.find(keys_of(features).ravel()).reshape(features.shape)
+        features = self.features.factored(docs)
+        alone, joint = map(self._index.find, map(keys_of, (features.alone, features.joint)))
+        return Factored(alone, joint, features.around)
 
     def score(self, docs: Sequence[Doc]) -> NDArray[np.float32]:
         """(words of all Docs, tags) scores."""
-        return self.sum_weights(self.rows(self.features(docs)))
+        rows = self.rows(docs)
+        scores = self._sum(rows.joint)
+        # What a distinct word adds at a place is summed up once.
+        for alone, column in rows.by_place():
+            scores += self._sum(alone).take(column, axis=0)
+        return self._scaled(scores)
 
     def sum_weights(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """(words, tags) sums of the weights in the rows of each word, (words, templates)."""
-        shape = len(rows), self.weights.shape[1]
+        return self._scaled(self._sum(np.ascontiguousarray(rows.T)))
+
+    def _sum(self, rows: NDArray[np.int32]) -> NDArray[Any]:
+        """The sums as they are stored, of (templates, words) rows."""
+        shape = rows.shape[1], self.weights.shape[1]
         # int16 holds the sum of 258 int8 weights; a word has fewer features.
         scores = np.zeros(shape, dtype=np.float32 if self.scale is None else np.int16)
         weights = np.empty(shape, dtype=self.weights.dtype)
         # One template after the other keeps memory small and is several times faster; no index is
         # out of bounds, and "raise" would make a copy.
-        for column in np.ascontiguousarray(rows.T):
-            self.weights.take(column, axis=0, out=weights, mode="clip")
+        for row in rows:
+            self.weights.take(row, axis=0, out=weights, mode="clip")
             scores += weights
+        return scores
+
+    def _scaled(self, scores: NDArray[Any]) -> NDArray[np.float32]:
         return scores if self.scale is None else scores * self.scale
 
     def quantized(self) -> "SparseLinear":
@@ -165,7 +179,8 @@ class KeyIndex:
         self._guarded = np.append(keys, np.uint32(2**32 - 1))
 
     def find(self, wanted: NDArray[np.uint32]) -> NDArray[np.int32]:
-        """(m,) the positions of `wanted` (m,) keys, n for those that are not there."""
+        """The positions of wanted keys, in their shape; n for those that are not there."""
+        shape, wanted = wanted.shape, wanted.ravel()
         at = self._begins[wanted >> self._shift]
         key = self._guarded[at]
         found = np.where(key == wanted, at, len(self.keys)).astype(np.int32)
@@ -178,7 +193,7 @@ class KeyIndex:
             found[left[hit]] = at[hit]
             more = key < wanted
             left, at, wanted = left[more], at[more], wanted[more]
-        return found
+        return found.reshape(shape)
 
 
 def keys_of(features: Hashes) -> NDArray[np.uint32]:
@@ -227,16 +242,19 @@ def _forward(
     model: Model[list[Doc], list[Floats2d]], docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable]:
     table = _table(model)
-    rows = table.rows(table.features(docs))
-    unknown = len(table.keys)
-    scale = 1.0
-    if is_train and model.attrs["dropout"]:
-        kept = np.random.random(rows.shape) >= model.attrs["dropout"]
-        rows = np.where(kept, rows, np.int32(unknown))
-        scale = 1 / (1 - model.attrs["dropout"])
-    scores = scale * table.sum_weights(rows)
     lengths: Any = np.array([len(doc) for doc in docs], dtype=np.int32)
-    outputs: list[Floats2d] = model.ops.unflatten(model.ops.xp.asarray(scores), lengths)
+
+    def by_doc(scores: NDArray[np.float32]) -> list[Floats2d]:
+        parts: list[Floats2d] = model.ops.unflatten(model.ops.xp.asarray(scores), lengths)
+        return parts
+
+    if not is_train:
+        return by_doc(table.score(docs)), _no_backprop
+    rows = table.rows(docs).by_word()
+    unknown = len(table.keys)
+    kept = np.random.random(rows.shape) >= model.attrs["dropout"]
+    rows = np.where(kept, rows, np.int32(unknown))
+    scale = 1 / (1 - model.attrs["dropout"])
 
     def backprop(d_outputs: list[Floats2d]) -> list[Doc]:
         d_scores = model.ops.to_numpy(model.ops.flatten(d_outputs))
@@ -245,4 +263,8 @@ def _forward(
         table.gradients.append((touched, (scale * gradient).astype(np.float32)))
         return docs
 
-    return outputs, backprop
+    return by_doc(scale * table.sum_weights(rows)), backprop
+
+
+def _no_backprop(d_outputs: list[Floats2d]) -> list[Doc]:
+    raise ValueError("lexical_tagger learns nothing from a prediction: call begin_update.")

@@ -20,7 +20,6 @@ from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
-from thinc.util import to_numpy
 
 from gmb_ner.pipeline.calibrate import fit_temperature
 from gmb_ner.pipeline.decoding import constraints, tag_names
@@ -29,7 +28,6 @@ from gmb_ner.pipeline.entities import (
     by_tag,
     find_entities,
     pad_rows,
-    pad_scores,
     register_confidence,
     set_entities,
 )
@@ -249,22 +247,22 @@ class LinearNER(TrainablePipe):
         docs = list(docs)
         return self.decode(docs, self.tag_scores(docs))
 
-    def tag_scores(self, docs: list[Doc]) -> list[Floats2d]:
-        """Log probabilities (words, tags) up to a constant; of experts, their sum.
+    def tag_scores(self, docs: list[Doc]) -> Floats2d:
+        """Log probabilities (words of all Docs, tags) up to a constant; of experts, their sum.
 
         Raises ValueError before `initialize` (E109).
         """
         if not self._is_initialized:
             raise ValueError(Errors.E109.format(name=self.name))
         if not any(len(doc) for doc in docs):
-            return [self.model.ops.alloc2f(0, len(self.tags)) for _ in docs]
+            return self.model.ops.alloc2f(0, len(self.tags))
         # All Docs at once: on a GPU each step costs the same for one word and for thousands.
         outputs = self.model.ops.flatten(self.model.predict(docs))
-        pooled = sum(log_softmax(part) for part in self._split(outputs))
-        return self._by_doc(pooled, [len(doc) for doc in docs])
+        pooled: Floats2d = sum(log_softmax(part) for part in self._split(outputs))
+        return pooled
 
-    def decode(self, docs: list[Doc], scores: list[Floats2d]) -> list[list[ScoredSpan]]:
-        """The entities of (words, tags) scores, with their confidences, by the settings at hand."""
+    def decode(self, docs: list[Doc], scores: Floats2d) -> list[list[ScoredSpan]]:
+        """The entities of `tag_scores`, with their confidences, by the settings at hand."""
         return find_entities(
             docs,
             scores,
@@ -319,8 +317,10 @@ class LinearNER(TrainablePipe):
         """
         batches = []
         for batch in minibatch(examples, batch_size):
-            scores, lengths = pad_scores(self.tag_scores([example.predicted for example in batch]))
-            batches.append((to_numpy(scores), to_numpy(lengths), _pad_gold(self._gold(batch))))
+            docs = [example.predicted for example in batch]
+            lengths = np.array([len(doc) for doc in docs])
+            scores, _ = pad_rows(self.tag_scores(docs), lengths)
+            batches.append((scores, lengths, _pad_gold(self._gold(batch))))
         # JSON keeps ten digits; with four the loaded component is exactly like this one.
         self.cfg["temperature"] = round(fit_temperature(batches, *constraints(self.labels)), 4)
         return self.temperature
@@ -349,9 +349,8 @@ class LinearNER(TrainablePipe):
         """The loss of (words of all Docs, tags) scores, and its gradient in the same shape."""
         xp = self.model.ops.xp
         if kind == "crf":
-            # On the CPU, as in `find_entities`.
             lengths = np.array([len(part) for part in gold])
-            padded, inside = pad_rows(to_numpy(scores), lengths)
+            padded, inside = pad_rows(scores, lengths)
             start, transition = constraints(self.labels)
             loss, gradient = crf_negative_log_likelihood(
                 padded, _pad_gold(gold), lengths, start, transition

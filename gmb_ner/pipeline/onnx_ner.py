@@ -154,8 +154,8 @@ class OnnxNER(Pipe):
         for doc, entities in zip(docs, predicted, strict=True):
             set_entities(doc, entities)
 
-    def tag_scores(self, docs: list[Doc]) -> list[NDArray[np.float32]]:
-        """Log probabilities (words, tags) up to a constant of each Doc; of experts, their sum.
+    def tag_scores(self, docs: list[Doc]) -> NDArray[np.float32]:
+        """Log probabilities (words of all Docs, tags) up to a constant; of experts, their sum.
 
         Raises ValueError before a graph is loaded (E109).
         """
@@ -165,7 +165,7 @@ class OnnxNER(Pipe):
         scores = log_softmax(self._pool_words(self._run(batch), batch))
         if self.lexical is not None:
             scores = scores + log_softmax(self.lexical.score(docs))
-        return np.split(scores, np.cumsum([len(doc) for doc in docs])[:-1]) if docs else []
+        return scores
 
     def _run(self, batch: PieceBatch) -> NDArray[np.float32]:
         """(windows * pieces, tags) scores of all pieces of a batch.

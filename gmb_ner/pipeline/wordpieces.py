@@ -196,8 +196,7 @@ class WordPieces:
         spans: list[tuple[int, int, int, int]] = []
         begin = 0
         for doc in docs:
-            lengths = counts[begin : begin + len(doc)]
-            own = split_windows(lengths, _sentence_starts(doc), self.size - 2, self.context)
+            own = self._split(doc, counts[begin : begin + len(doc)])
             windows.append(own)
             spans += [
                 (begin + w.start, begin + w.end, begin + w.core_start, begin + w.core_end)
@@ -205,6 +204,13 @@ class WordPieces:
             ]
             begin += len(doc)
         return self._assemble(pieces, index, windows, np.array(spans, dtype=np.int64))
+
+    def _split(self, doc: Doc, pieces: Ints) -> list[Window]:
+        size = self.size - 2
+        # Most are one window, whatever their sentences.
+        one = pieces.sum() <= size
+        starts = np.zeros(0, dtype=bool) if one else _sentence_starts(doc)
+        return split_windows(pieces, starts, size, self.context)
 
     def _assemble(
         self, pieces: "_Pieces", index: Ints, windows: list[list[Window]], spans: Ints

@@ -135,7 +135,7 @@ def test_a_first_step_is_of_the_learning_rate():
     backprop([np.array([[3.0, -0.5]], dtype="f4")])
     model.finish_update(Adam())
     table = model.shims[0]
-    rows = table.rows(LexicalFeatures()(docs_of("Ada")))
+    rows = table.rows(docs_of("Ada")).by_word()
     known = rows[rows < len(table.keys)]
     assert 0 < len(known) < len(TEMPLATES)
     np.testing.assert_allclose(table.weights[known], [[-0.25, 0.25]] * len(known), rtol=1e-6)

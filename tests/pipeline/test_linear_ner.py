@@ -145,7 +145,7 @@ def scored():
     def fix(rows, **settings):
         nlp = blank(**settings)
         nlp.initialize(lambda: examples(nlp))
-        nlp.get_pipe("ner").tag_scores = lambda docs: [np.array(rows, dtype="f4") for _ in docs]
+        nlp.get_pipe("ner").tag_scores = lambda docs: np.tile(rows, (len(docs), 1)).astype("f4")
         return nlp
 
     return fix
