@@ -26,6 +26,7 @@ from transformers import AutoConfig
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
 from gmb_ner.pipeline.encoder_shim import EncoderShim
+from gmb_ner.pipeline.listener import SharedTransformerData
 from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
 from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces, bucket
 
@@ -233,7 +234,7 @@ def _split_by_doc(
     align, align_lengths = batch.align.astype(np.int32), batch.align_lengths.astype(np.int32)
     places = np.concatenate(([0], np.cumsum(align_lengths)))
     width = batch.input_ids.shape[1]
-    split = []
+    split: list[TransformerData] = []
     row, word = 0, 0
     for doc, windows in zip(docs, batch.windows, strict=True):
         if not windows:
@@ -244,10 +245,12 @@ def _split_by_doc(
         positions: Any = align[places[words.start] : places[words.stop]] - row * width
         lengths: Any = align_lengths[words]
         split.append(
-            TransformerData(
+            SharedTransformerData(
                 wordpieces=wordpieces[rows],
                 model_output=ModelOutput(last_hidden_state=hidden[rows]),
                 align=Ragged(positions, lengths),
+                hidden=hidden,
+                window=row,
             )
         )
         row, word = rows.stop, words.stop

@@ -95,6 +95,26 @@ def create_transformer_model(
     return WordTransformerModel(name, settings)
 
 
+@spacy.registry.architectures("gmb_ner.TransformerListener.v1")
+def create_transformer_listener(
+    pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0, upstream: str = "*"
+) -> Model[list[Doc], list[Floats2d]]:
+    """Create a layer that takes its vectors from a transformer earlier in the pipeline.
+
+    Stands where `spacy-transformers.TransformerListener.v1` does, with the same arguments and the
+    same vectors, but pools the pieces of all Docs that were read together in one step.
+    """
+    # Only now, as it brings torch.
+    from spacy_transformers.layers import TransformerListener
+
+    from gmb_ner.pipeline.listener import pool_words
+
+    listener = TransformerListener(upstream_name=upstream)
+    model: Model[list[Doc], list[Floats2d]] = chain(listener, pool_words(pooling, grad_factor))
+    model.set_ref("listener", listener)
+    return model
+
+
 @spacy.registry.architectures("gmb_ner.Tok2VecTransformer.v1")
 def create_tok2vec_transformer(
     name: str,
@@ -120,7 +140,9 @@ def create_tok2vec_transformer(
     Gives one (words, width) float32 array for each Doc. Raises ValueError as that does.
     """
     # Only now, as it brings torch.
-    from spacy_transformers.layers import split_trf_batch, trfs2arrays
+    from spacy_transformers.layers import split_trf_batch
+
+    from gmb_ner.pipeline.listener import pool_words
 
     transformer = create_transformer_model(
         name,
@@ -138,4 +160,4 @@ def create_tok2vec_transformer(
         transformer_config=transformer_config,
     )
     # A chain of a chain, as a replaced listener leaves it: weights are loaded by structure.
-    return chain(chain(transformer, split_trf_batch()), trfs2arrays(pooling, grad_factor))
+    return chain(chain(transformer, split_trf_batch()), pool_words(pooling, grad_factor))

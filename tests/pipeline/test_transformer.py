@@ -11,7 +11,7 @@ import torch
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
-from spacy_transformers.layers import split_trf_batch, trfs2arrays
+from spacy_transformers.layers import split_trf_batch
 from thinc.api import SGD, Adam, RAdam, chain, reduce_first, reduce_mean
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
@@ -27,6 +27,7 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
+from gmb_ner.pipeline.listener import pool_words
 from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
 from gmb_ner.pipeline.transformer import create_tok2vec_transformer, create_transformer_model
 from gmb_ner.pipeline.wordpieces import CASES
@@ -126,7 +127,7 @@ def load(folder, **settings):
 
 
 def word_vectors(model, docs, pooling=reduce_mean):
-    return chain(model, split_trf_batch(), trfs2arrays(pooling(), 1.0)).predict(docs)
+    return chain(model, split_trf_batch(), pool_words(pooling(), 1.0)).predict(docs)
 
 
 def plain_vectors(folder, words, pooling="reduce_mean", plain=None):
@@ -165,7 +166,7 @@ def make_nlp(folder, tok2vec=None, **settings):
     pooling = {"@layers": "reduce_mean.v1"}
     if tok2vec is None:
         nlp.add_pipe("transformer", config={"model": transformer})
-        tok2vec = {"@architectures": "spacy-transformers.TransformerListener.v1"}
+        tok2vec = {"@architectures": "gmb_ner.TransformerListener.v1"}
     else:
         tok2vec = transformer | {"@architectures": tok2vec}
     ner = {
@@ -220,7 +221,7 @@ def entities(nlp):
 def one_step(model, docs, optimizer=None, seed=0):
     """Go the way of an update, with gradients drawn at random for each word."""
     rng = np.random.default_rng(seed)
-    layer = chain(model, split_trf_batch(), trfs2arrays(reduce_mean(), 1.0))
+    layer = chain(model, split_trf_batch(), pool_words(reduce_mean(), 1.0))
     vectors, backprop = layer.begin_update(docs)
     backprop([rng.normal(size=vector.shape).astype("f") for vector in vectors])
     if optimizer is not None:
@@ -254,7 +255,7 @@ def test_listeners_get_a_vector_for_each_word(checkpoint, vocab, pooling):
     config |= {"window": 12, "context": 2, "precision": "float32"}
     transformer = nlp.add_pipe("transformer", config={"model": config})
     nlp.initialize()
-    make_listener = registry.get("architectures", "spacy-transformers.TransformerListener.v1")
+    make_listener = registry.get("architectures", "gmb_ner.TransformerListener.v1")
     listener = make_listener(pooling=POOLING[pooling]())
     transformer.add_listener(listener.get_ref("listener"), "listening")
     docs = [nlp.make_doc(text) for text in [TEXT[0] * 3, "", "Nile", " \n "]]
@@ -386,7 +387,7 @@ def test_gradients_of_batches_add_up(tiny_bert, vocab):
 
     def summed(*batches, **settings):
         model = load(tiny_bert, transformer_config=NO_DROPOUT, **settings)
-        layer = chain(model, split_trf_batch(), trfs2arrays(reduce_mean(), 1.0))
+        layer = chain(model, split_trf_batch(), pool_words(reduce_mean(), 1.0))
         for batch in batches:
             _, backprop = layer.begin_update([docs[i] for i in batch])
             backprop([d_vectors[i].astype("f") for i in batch])
