@@ -75,17 +75,20 @@ def check_version(version: str) -> str:
     return version
 
 
-def requirements(transformer: bool, onnx: bool = False) -> list[str]:
+def requirements(transformer: bool, onnx: bool = False, tokenizers: bool = False) -> list[str]:
     """What the package requires: the versions it was made with, up to the next minor ones.
 
     transformer: whether the pipeline holds a transformer of spacy-transformers; onnx: whether it
-        runs on onnxruntime, which gmb-ner's extra brings.
+        runs on onnxruntime, which gmb-ner's extra brings; tokenizers: whether that needs the
+        library of this name.
     """
     library = minor_range("gmb-ner")
     pinned = [
         minor_range("spacy"),
         library.replace("gmb-ner", "gmb-ner[onnx]") if onnx else library,
     ]
+    if tokenizers:
+        pinned.append(minor_range("tokenizers"))
     if transformer:
         carrier = "spacy-transformers"
         bounds = importlib.metadata.requires(carrier) or []

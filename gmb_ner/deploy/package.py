@@ -14,7 +14,13 @@ from spacy.util import get_minor_version_range
 from gmb_ner.deploy import card
 from gmb_ner.deploy.facts import Facts, read_facts
 from gmb_ner.deploy.names import LANG, check_version, package_name, requirements
-from gmb_ner.deploy.scrub import check_clean, copy_scrubbed, has_transformer, runs_on_onnx
+from gmb_ner.deploy.scrub import (
+    check_clean,
+    copy_scrubbed,
+    has_transformer,
+    needs_tokenizers,
+    runs_on_onnx,
+)
 from gmb_ner.deploy.wheels import build_library, build_wheel, put_in_place
 from gmb_ner.errors import InputError
 from gmb_ner.files import file_digest, work_folder, write_json, write_text
@@ -108,7 +114,7 @@ def _write_card(
         "sources": card.sources(facts),
         "spacy_version": get_minor_version_range(about.__version__),
         # spaCy adds what the config's functions come from, unless it is listed already.
-        "requirements": requirements(has_transformer(pipeline), onnx),
+        "requirements": requirements(has_transformer(pipeline), onnx, needs_tokenizers(pipeline)),
         "performance": card.performance(facts),
     }
     write_json(pipeline / "meta.json", content)

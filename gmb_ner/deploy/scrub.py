@@ -12,6 +12,7 @@ import srsly
 from thinc.api import Config
 
 from gmb_ner.errors import InputError
+from gmb_ner.pipeline.bert_tokenizer import is_bert
 
 # Hugging Face writes down where weights and tokenizers were read from, under these names.
 _ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
@@ -57,6 +58,13 @@ def runs_on_onnx(source: Path) -> bool:
     """Whether a pipeline was made by `gmb_ner.deploy.export`."""
     components = Config().from_disk(source / "config.cfg", interpolate=False)["components"]
     return any(component.get("factory") == "onnx_ner" for component in components.values())
+
+
+def needs_tokenizers(source: Path) -> bool:
+    """Whether a pipeline on onnxruntime has pieces that only the library tokenizers makes."""
+    return runs_on_onnx(source) and any(
+        not is_bert(file.read_text(encoding="utf-8")) for file in source.glob("*/tokenizer")
+    )
 
 
 def check_clean(archive: Path, folders: Iterable[Path]) -> None:

@@ -141,11 +141,11 @@ class LexicalFeatures:
         index, distinct = words.index, len(words.orths)
         known = [self._known(words, i) for i in range(distinct)]
         # What is beyond the end of a sentence counts as one word more, at each place another.
-        parts = np.empty((2 * _OFFSETS + 1, _PARTS, distinct + 1), dtype=np.uint64)
+        at_places = np.empty((2 * _OFFSETS + 1, _PARTS, distinct + 1), dtype=np.uint64)
         if known:
-            parts[:, :, :distinct] = np.stack([hashes for hashes, _ in known]).T
-        parts[:, :, distinct] = _BEYOND[:, None]
-        parts = parts.reshape(-1, distinct + 1)
+            at_places[:, :, :distinct] = np.stack([hashes for hashes, _ in known]).T
+        at_places[:, :, distinct] = _BEYOND[:, None]
+        parts = at_places.reshape(-1, distinct + 1)
         ends = np.array([ends for _, ends in known], dtype=bool)[index]
         around = _neighbours(index, _segments(ends, [len(doc) for doc in docs]), distinct)
         # A template's first word is mixed with its number, whatever the others are.

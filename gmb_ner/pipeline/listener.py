@@ -84,10 +84,9 @@ def _pool(
     ops, pooling = model.ops, model.layers[0]
     hidden = parts[0].hidden
     _, pieces, width = hidden.shape
-    rows = ops.asarray1i(
-        np.concatenate([part.align.dataXd + part.window * pieces for part in parts])
-    )
-    lengths = ops.asarray1i(np.concatenate([part.align.lengths for part in parts]))
+    places: Any = np.concatenate([part.align.dataXd + part.window * pieces for part in parts])
+    counts: Any = np.concatenate([part.align.lengths for part in parts])
+    rows, lengths = ops.asarray1i(places), ops.asarray1i(counts)
     pooled, backprop_pooling = pooling(Ragged(hidden.reshape(-1, width)[rows], lengths), is_train)
     words: Any = np.array([len(part.align.lengths) for part in parts], dtype=np.int32)
 

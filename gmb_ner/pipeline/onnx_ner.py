@@ -22,6 +22,7 @@ from spacy.tokens import Doc
 from spacy.util import SimpleFrozenList, minibatch
 from spacy.vocab import Vocab
 
+from gmb_ner.pipeline.bert_tokenizer import encode_words_with
 from gmb_ner.pipeline.entities import (
     ScoredSpan,
     find_entities,
@@ -30,7 +31,7 @@ from gmb_ner.pipeline.entities import (
 )
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.losses import log_softmax
-from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces
+from gmb_ner.pipeline.wordpieces import PieceBatch, WordPieces
 
 INPUTS = ("input_ids", "case_ids", "attention_mask")
 # On CPUs, onnxruntime's sum and norm in one operator takes several times as long as its two: with
@@ -216,21 +217,22 @@ class OnnxNER(Pipe):
     ) -> None:
         """Take everything that is loaded or exported; see the class.
 
-        Raises ImportError with a sentence where onnxruntime or tokenizers is not installed.
+        Raises ImportError with a sentence where onnxruntime is not installed, or tokenizers, which
+        only encoders need whose pieces are not BERT's.
         """
         try:
             import onnxruntime  # noqa: F401 (used below, but asked for here)
-            from tokenizers import Tokenizer
+
+            encode_words = encode_words_with(tokenizer, cfg["prefix"])
         except ImportError as error:
-            raise ImportError(
-                f"{self.name} needs {error.name}: pip install 'gmb-ner[onnx]'."
-            ) from error
+            source = "tokenizers" if error.name == "tokenizers" else "'gmb-ner[onnx]'"
+            raise ImportError(f"{self.name} needs {error.name}: pip install {source}.") from error
         self.cfg, self.graph, self.tokenizer, self.lexical = cfg, graph, tokenizer, lexical
         for label in self.labels:
             self.vocab.strings.add(label)
         self._open_session()
         self._word_pieces = WordPieces(
-            encode_words_with(Tokenizer.from_str(tokenizer), cfg["prefix"]),
+            encode_words,
             start_id=cfg["start_id"],
             end_id=cfg["end_id"],
             pad_id=cfg["pad_id"],
@@ -322,18 +324,3 @@ class OnnxNER(Pipe):
 
 def _unpickled(vocab: Vocab, name: str, settings: dict[str, Any], data: bytes) -> OnnxNER:
     return OnnxNER(vocab, name, **settings).from_bytes(data)
-
-
-def encode_words_with(tokenizer: Any, prefix: str) -> EncodeWords:
-    """A function from words to the ids of their pieces, by a tokenizer of the library tokenizers.
-
-    prefix: put before each word.
-    """
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-
-    def encode(words: list[str]) -> list[list[int]]:
-        prefixed = [prefix + word for word in words]
-        return [piece.ids for piece in tokenizer.encode_batch(prefixed, add_special_tokens=False)]
-
-    return encode

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 from spacy.training import Example
+from tokenizers import Tokenizer, models
 
 from gmb_ner.deploy.export import export
 from gmb_ner.deploy.package import package
@@ -40,11 +42,17 @@ def contextual(pooling="reduce_first", hidden_width=0):
         "@architectures": "gmb_ner.LinearTagger.v1",
         "hidden_width": hidden_width,
         "tok2vec": {
-            "@architectures": "spacy-transformers.TransformerListener.v1",
+            "@architectures": "gmb_ner.TransformerListener.v1",
             "grad_factor": 1.0,
             "pooling": {"@layers": f"{pooling}.v1"},
         },
     }
+
+
+def requirements_of(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        return Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist")
 
 
 def examples(nlp):
@@ -212,11 +220,10 @@ def test_its_wheel_has_a_name_and_requirements_of_its_own(exported, run_files, t
     files = run_files(run={"config": "minilm"}, scores={"config": "minilm"})
     made = package(exported, tmp_path / "packages", **files)
     assert made.name == "en_ner_gmb_sm_onnx"
-    with zipfile.ZipFile(made.wheel) as archive:
-        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        required = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist")
-        archive.extractall(tmp_path / "site")
+    required = requirements_of(made.wheel)
     assert sorted(line.partition("<")[0] for line in required) == ["gmb-ner[onnx]", "spacy"]
+    with zipfile.ZipFile(made.wheel) as archive:
+        archive.extractall(tmp_path / "site")
     installed = spacy.load(tmp_path / "site" / made.name / f"{made.name}-0.1.0")
     assert installed.meta["description"].endswith("Runs on onnxruntime, without torch.")
     assert [(ent.text, ent.label_) for ent in installed(TEXTS[0]).ents] == [
@@ -225,11 +232,25 @@ def test_its_wheel_has_a_name_and_requirements_of_its_own(exported, run_files, t
     ]
 
 
-@pytest.mark.parametrize("missing", ["onnxruntime", "tokenizers"])
-def test_a_missing_library_is_named(exported, missing, monkeypatch):
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf"ner needs {missing}: pip install 'gmb-ner\[onnx\]'"):
+def test_a_missing_library_is_named(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    message = r"ner needs onnxruntime: pip install 'gmb-ner\[onnx\]'"
+    with pytest.raises(ImportError, match=message):
         spacy.load(exported)
+
+
+def test_pieces_that_are_not_berts_need_tokenizers(exported, run_files, tmp_path, monkeypatch):
+    model = tmp_path / "model"
+    shutil.copytree(exported, model)
+    other = Tokenizer(models.BPE({"a": 0}, []))
+    (model / "ner" / "tokenizer").write_text(other.to_str())
+    files = run_files(run={"config": "minilm"}, scores={"config": "minilm"})
+    made = package(model, tmp_path / "packages", **files)
+    required = [line.partition("<")[0] for line in requirements_of(made.wheel)]
+    assert sorted(required) == ["gmb-ner[onnx]", "spacy", "tokenizers"]
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ImportError, match="ner needs tokenizers: pip install tokenizers"):
+        spacy.load(model)
 
 
 def test_prediction_before_a_graph_is_there():

@@ -13,7 +13,7 @@ from thinc.api import reduce_first, reduce_mean
 from gmb_ner.pipeline.listener import SharedTransformerData, pool_words
 from gmb_ner.pipeline.transformer import create_transformer_model
 
-WORDS = "Ada Lin visited Nairobi , \n where the Nile does not rise .".split(" ")
+WORDS = ["Ada", "Lin", "visited", "Nairobi", ",", "\n", "where", "the", "Nile", "does", "not", "."]
 LENGTHS = [3, 0, 13, 1, 40, 0]
 POOLING = {"first": reduce_first, "mean": reduce_mean}
 
