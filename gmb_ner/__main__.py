@@ -10,7 +10,7 @@ from wasabi import msg
 
 from gmb_ner.annotate.engines import run_here, run_processes, run_ray
 from gmb_ner.annotate.formats import FORMATS
-from gmb_ner.annotate.job import Counts, Job, finished, prepare, split
+from gmb_ner.annotate.job import Counts, Job, finished, prepare, remove_unfinished, split
 from gmb_ner.annotate.records import read_records
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
@@ -80,6 +80,7 @@ def annotate(
             total = total.plus(shard)
             seconds = time.perf_counter() - started
             bar.set_postfix_str(f"{total.words / seconds:,.0f} words/s")
+    remove_unfinished(job)
     speed = total.words / (time.perf_counter() - started)
     msg.good(
         f"{output}: {len(finished(job))} shards; this run {total.records:,} records, "

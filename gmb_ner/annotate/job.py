@@ -94,13 +94,18 @@ def prepare(job: Job) -> list[Source]:
                 f"{job.output} holds another job, with other {', '.join(changed)}: give another "
                 "OUTPUT, or remove that one."
             )
-        for left in job.output.rglob(".part-*.part"):  # of a run that was killed
-            left.unlink()
+        remove_unfinished(job)
     else:
         if job.output.exists() and (not job.output.is_dir() or any(job.output.iterdir())):
             raise InputError(f"{job.output} holds something else: give another OUTPUT.")
         write_json(path, settings)
     return sources
+
+
+def remove_unfinished(job: Job) -> None:
+    """Remove what a killed run, or a killed worker, left half-written; no one may be writing."""
+    for left in job.output.rglob(".part-*.part"):
+        left.unlink()
 
 
 def split(

@@ -76,7 +76,7 @@ def annotate_with_kills(
         raise InputError(f"The command ended with code {running.returncode}.")
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    documents, words = _checked(texts, output)
+    documents, words = check_output(texts, output)
     return Endurance(documents, words, kills, seconds, peak)
 
 
@@ -97,8 +97,11 @@ def _kill(worker: int) -> None:
     subprocess.run(["kill", f"-{signal.SIGKILL.value}", str(worker)], check=True)
 
 
-def _checked(texts: Path, output: Path) -> tuple[int, int]:
-    """How many texts there are, and words between spaces, all annotated once and in order."""
+def check_output(texts: Path, output: Path) -> tuple[int, int]:
+    """How many texts there are, and words between spaces, all annotated once and in order.
+
+    Raises InputError where that is not so, or something was left behind.
+    """
     documents = words = 0
     shards = chain.from_iterable(map(_lines, sorted(output.glob("part-*.jsonl"))))
     for given in _lines(texts):

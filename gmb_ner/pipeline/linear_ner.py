@@ -206,8 +206,8 @@ class LinearNER(TrainablePipe):
         """Take the labels from the data, or as given, and initialize the model.
 
         get_examples: all training Examples; features of the words are counted on them.
-        Raises ValueError where neither has a label, or class_weights names another; warns where
-        label_bias does.
+        Raises ValueError where neither has a label; warns where class_weights or label_bias names
+        another.
         """
         validate_get_examples(get_examples, "LinearNER.initialize")
         if labels is None:
@@ -216,18 +216,14 @@ class LinearNER(TrainablePipe):
             self.add_label(label)
         if not self.labels:
             raise ValueError(Errors.E143.format(name=self.name))
-        if unknown := sorted(set(self.class_weights) - set(self.labels)):
-            raise ValueError(
-                f"class_weights of {self.name} names {', '.join(unknown)}, and its labels are "
-                f"{', '.join(self.labels)}."
-            )
-        if unknown := sorted(set(self.label_bias) - set(self.labels)):
-            # No error, as the configs have biases for the corpus' labels and serve others too.
-            warnings.warn(
-                f"label_bias of {self.name} names {', '.join(unknown)}, and its labels are "
-                f"{', '.join(self.labels)}: that has no effect.",
-                stacklevel=2,
-            )
+        for setting in ("class_weights", "label_bias"):
+            if unknown := sorted(set(getattr(self, setting)) - set(self.labels)):
+                # No error, as the configs name the corpus' rare labels and serve others too.
+                warnings.warn(
+                    f"{setting} of {self.name} names {', '.join(unknown)}, and its labels are "
+                    f"{', '.join(self.labels)}: that has no effect.",
+                    stacklevel=2,
+                )
         for layer in self.model.walk():
             if "count_features" in layer.attrs:
                 docs = (example.predicted for example in get_examples())

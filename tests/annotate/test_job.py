@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from spacy.tokens import DocBin
 
 from gmb_ner.annotate.engines import run_here, run_processes
-from gmb_ner.annotate.job import Counts, Job, annotate_shard, finished, load, prepare, split
+from gmb_ner.annotate.job import (
+    Counts,
+    Job,
+    annotate_shard,
+    finished,
+    load,
+    prepare,
+    remove_unfinished,
+    split,
+)
 from gmb_ner.annotate.records import Record, read_records
 from gmb_ner.errors import InputError
 
@@ -214,3 +223,13 @@ def test_parquet(tmp_path, ruler):
 def test_a_format_that_there_is_not(job):
     with pytest.raises(InputError, match="There is no format xml: choose from jsonl, parquet"):
         prepare(job(format="xml"))
+
+
+def test_what_a_killed_worker_left_is_removed(tmp_path):
+    job = Job(source="texts.txt", output=tmp_path, model="any")
+    (tmp_path / "errors").mkdir()
+    for name in (".part-00001.jsonl.x1.part", "errors/.part-00001.jsonl.x2.part"):
+        (tmp_path / name).touch()
+    (tmp_path / "part-00000.jsonl").touch()
+    remove_unfinished(job)
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["part-00000.jsonl"]

@@ -570,14 +570,11 @@ def test_a_second_call_changes_nothing(lexical):
     assert after == before and None not in after[0]
 
 
-def test_class_weights_of_unknown_labels():
-    with pytest.raises(ValueError, match="class_weights of ner names elf, and its labels are"):
-        trained(blank(class_weights={"elf": 2.0}))
-
-
-def test_a_bias_of_unknown_labels_is_told():
-    with pytest.warns(UserWarning, match="label_bias of ner names elf, and its labels are geo, "):
-        trained(blank(label_bias={"elf": 2.0}))
+@pytest.mark.parametrize("setting", ["class_weights", "label_bias"])
+def test_settings_of_unknown_labels_are_told(setting):
+    message = f"{setting} of ner names elf, and its labels are geo, "
+    with pytest.warns(UserWarning, match=message):
+        trained(blank(**{setting: {"elf": 2.0}}))
 
 
 def test_blocked_tokens_stay_without_entity(lexical):
