@@ -1,13 +1,21 @@
 """Compare how fast pipelines find entities in raw text, in one run, in turn."""
 
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import spacy
 import typer
 from wasabi import table
 
-from gmb_ner.benchmark.prediction_speed import Timings, compare, contestants, load
+from gmb_ner.benchmark.prediction_speed import (
+    Timings,
+    compare,
+    contestants,
+    load,
+    texts_of,
+)
+from gmb_ner.benchmark.roofline import ceilings, operations_per_word
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
@@ -17,7 +25,9 @@ from gmb_ner.training.hardware import choose_device
 @step("benchmark speed")
 def main(
     corpus: Annotated[Path, typer.Argument(help="Folder of the converted corpus.")],
-    pipelines: Annotated[list[str], typer.Argument(help="NAME=FOLDER, or NAME=CONFIG.cfg.")],
+    pipelines: Annotated[
+        list[str], typer.Argument(help="NAME=FOLDER, =CONFIG.cfg, or =huggingface.")
+    ],
     encoder: Annotated[Path, typer.Option(help="Weights for configs.")] = Path("assets/minilm"),
     sentences: Annotated[str, typer.Option(help="Of a document, by commas.")] = "1,10,100",
     batch_sizes: Annotated[str, typer.Option(help="Documents, by commas.")] = "1,32,256",
@@ -27,7 +37,9 @@ def main(
 ) -> None:
     """Print words a second, their ratio to the first of PIPELINES, and the latency of a sentence.
 
-    A config stands for a pipeline whose weights learned nothing, which is as fast.
+    A config stands for a pipeline whose weights learned nothing, which is as fast; huggingface for
+    transformers' own pipeline on the same encoder. Then the share of the processor's measured speed
+    in matrix products that the encoders reach, taken for that of --encoder.
     """
     kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
     device, _ = choose_device(gpu_id)
@@ -45,6 +57,10 @@ def main(
         entered, docs, sentences=kinds, batch_sizes=sizes, words=words, rounds=rounds
     )
     print(_table(timings, kinds, sizes))
+    texts, counted = texts_of(docs, 1, words)
+    needed = operations_per_word(encoder, texts, counted)
+    with_encoder = {name: timings[name] for name in timings if entered[name].has_encoder}
+    print(_roofline(with_encoder, needed, ceilings(device.gpu_id)))
 
 
 def _named(pipeline: str) -> tuple[str, Path]:
@@ -77,6 +93,21 @@ def _table(timings: dict[str, Timings], kinds: list[int], sizes: list[int]) -> s
         rows[-len(kinds) * len(sizes)] = (*rows[-len(kinds) * len(sizes)][:5], *latencies)
     header = ("pipeline", "sentences", "batch", "words/s", "ratio", "p50 ms", "p95 ms")
     return str(table(rows, header=header, divider=True, aligns=("l", *"rrrrrr")))
+
+
+def _roofline(timings: dict[str, Timings], needed: float, ceiling: dict[str, float]) -> str:
+    measured = ", ".join(f"{flops / 1e9:,.0f} in {name}" for name, flops in ceiling.items())
+    rows = []
+    for name, timing in timings.items():
+        reached = needed * max(median(found) for found in timing.words_per_second.values())
+        shares = (f"{100 * reached / flops:.0f} %" for flops in ceiling.values())
+        rows.append((name, f"{reached / 1e9:,.0f}", *shares))
+    header = ("pipeline, at its best", "GFLOP/s", *(f"of {name}" for name in ceiling))
+    return (
+        f"{needed / 1e6:.1f} million operations a word in the encoder's weights; products of large "
+        f"matrices reach GFLOP/s: {measured}\n"
+        + str(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r")))
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,41 @@ LATENCIES = 50  # sentences one by one, a round
 PAUSE = 0.2
 
 
+HUGGING_FACE = "huggingface"  # named as a source, transformers' own pipeline
+OVERLAP = 16  # pieces that its windows share
+TAGS = 17
+
+
+class HuggingFace:
+    """transformers' pipeline for entities, with an output layer that learned nothing.
+
+    encoder_path: a directory.
+    """
+
+    def __init__(self, encoder_path: str, gpu_id: int) -> None:
+        from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+        from transformers.utils import logging
+
+        before = logging.get_verbosity()
+        logging.set_verbosity_error()  # that some weights are new is known
+        self.classify: Any = pipeline(
+            "token-classification",
+            model=AutoModelForTokenClassification.from_pretrained(encoder_path, num_labels=TAGS),
+            tokenizer=AutoTokenizer.from_pretrained(encoder_path),
+            aggregation_strategy="simple",
+            stride=OVERLAP,
+            device=gpu_id,
+        )
+        logging.set_verbosity(before)
+
+    def __call__(self, text: str) -> Any:
+        return self.classify(text)
+
+    def pipe(self, texts: Sequence[str], *, batch_size: int) -> Iterator[Any]:
+        """The entities of each text."""
+        yield from self.classify((text for text in texts), batch_size=batch_size)
+
+
 @dataclass
 class Contestant:
     """A pipeline that is timed.
@@ -32,12 +67,20 @@ class Contestant:
     precision: of prediction, for encoders that have a choice.
     """
 
-    nlp: Language
+    nlp: Language | HuggingFace
     precision: str | None = None
 
-    def ready(self) -> Language:
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder takes most of its time."""
+        if isinstance(self.nlp, HuggingFace):
+            return True
+        factories = {self.nlp.get_pipe_meta(name).factory for name in self.nlp.pipe_names}
+        return bool(factories & {"transformer", "onnx_ner"})
+
+    def ready(self) -> Language | HuggingFace:
         """The pipeline, set to its precision."""
-        if self.precision is not None:
+        if self.precision is not None and isinstance(self.nlp, Language):
             transformer: Any = self.nlp.get_pipe("transformer")
             transformer.model.settings["inference_precision"] = self.precision
         return self.nlp
@@ -63,13 +106,16 @@ class Timings:
         return float(np.quantile(self.latencies, share))
 
 
-def load(source: Path, corpus: Path, encoder_path: str | None, gpu_id: int) -> Language:
+def load(source: Path, corpus: Path, encoder_path: str, gpu_id: int) -> Language | HuggingFace:
     """A trained pipeline, or one that a config describes, with weights that learned nothing.
 
-    source: a pipeline's folder, or a .cfg. corpus: the converted corpus, from which the latter
-        takes its labels. encoder_path: the directory of the latter's encoder.
-    Raises InputError where the source is neither.
+    source: a pipeline's folder, a .cfg, or `HUGGING_FACE`.
+    corpus: the converted corpus, from which a config takes its labels.
+    encoder_path: the directory of the encoder, for the latter two.
+    Raises InputError where the source is none of them.
     """
+    if source == Path(HUGGING_FACE):
+        return HuggingFace(encoder_path, gpu_id)
     if source.suffix != ".cfg":
         if not (source / "config.cfg").is_file():
             raise InputError(f"{source} is neither a pipeline nor a .cfg.")
@@ -82,19 +128,19 @@ def load(source: Path, corpus: Path, encoder_path: str | None, gpu_id: int) -> L
         "system.gpu_allocator": None,
     }
     model = config["components"].get("transformer", {}).get("model", {})
-    if encoder_path and model:
+    if model:
         overrides["paths.encoder"] = encoder_path
     if gpu_id < 0 and "mixed_precision" in model:
         overrides["components.transformer.model.mixed_precision"] = False
     return init_nlp(load_config(source, overrides))
 
 
-def contestants(pipelines: Mapping[str, Language]) -> dict[str, Contestant]:
+def contestants(pipelines: Mapping[str, Language | HuggingFace]) -> dict[str, Contestant]:
     """The pipelines by name; those whose encoder has a choice once in each precision."""
     entered = {}
     for name, nlp in pipelines.items():
-        model = nlp.config["components"].get("transformer", {}).get("model", {})
-        if "inference_precision" in model:
+        components = nlp.config["components"] if isinstance(nlp, Language) else {}
+        if "inference_precision" in components.get("transformer", {}).get("model", {}):
             for precision in PRECISIONS[1:]:
                 entered[f"{name}, {precision}"] = Contestant(nlp, precision)
         else:
@@ -152,7 +198,7 @@ def compare(
             yield timings
 
 
-def _read(nlp: Language, texts: Sequence[str], batch_size: int) -> float:
+def _read(nlp: Language | HuggingFace, texts: Sequence[str], batch_size: int) -> float:
     """Seconds until the entities of all texts are there."""
     time.sleep(PAUSE)
     started = time.perf_counter()

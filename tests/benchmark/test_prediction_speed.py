@@ -8,12 +8,14 @@ from spacy.tokens import Doc
 from typer.testing import CliRunner
 
 from gmb_ner.benchmark.prediction_speed import (
+    Contestant,
     Timings,
     compare,
     contestants,
     load,
     texts_of,
 )
+from gmb_ner.benchmark.roofline import operations_per_word
 from gmb_ner.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,8 @@ def test_every_pipeline_is_timed_as_often(sample_corpus, tiny_bert):
         name: load(path, sample_corpus, str(tiny_bert), gpu_id=-1) for name, path in configs.items()
     }
     entered = contestants(pipelines)
+    assert all(contestant.has_encoder for contestant in entered.values())
+    assert not Contestant(spacy.blank("en")).has_encoder
     # Only the second has a choice of precisions.
     assert list(entered) == ["minilm-stock", "minilm, float32", "minilm, bfloat16"]
     docs = [sentences(4)]
@@ -56,6 +60,24 @@ def test_every_pipeline_is_timed_as_often(sample_corpus, tiny_bert):
         assert len(timing.latencies) == 6
 
 
+def test_transformers_own_pipeline(sample_corpus, tiny_bert):
+    loaded = load(Path("huggingface"), sample_corpus, str(tiny_bert), gpu_id=-1)
+    entered = contestants({"theirs": loaded})
+    assert entered["theirs"].has_encoder
+    # More pieces than a window holds.
+    docs = [sentences(400)]
+    *_, timings = compare(entered, docs, sentences=[1, 400], batch_sizes=[2], words=6, rounds=1)
+    assert timings["theirs"].speed(1, 2) > 0 and timings["theirs"].speed(400, 2) > 0
+    found = loaded("Ada visited Oslo")
+    assert {"start", "end", "score", "entity_group"} <= found[0].keys()
+
+
+def test_operations_are_those_of_the_weights(tiny_bert):
+    # Two layers of 32, inner width 64; "nile" is one piece, "xy" two.
+    weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert operations_per_word(tiny_bert, ["nile xy", "nile"], 3) == 2 * weights * 4 / 3
+
+
 def test_medians_and_quantiles():
     timing = Timings({(1, 32): [5.0, 1.0, 3.0]}, [0.0, 0.1, 0.2])
     assert timing.speed(1, 32) == 3
@@ -65,7 +87,7 @@ def test_medians_and_quantiles():
 
 def test_something_else_than_a_pipeline(tmp_path):
     with pytest.raises(InputError, match="is neither a pipeline nor a "):
-        load(tmp_path, tmp_path, None, gpu_id=-1)
+        load(tmp_path, tmp_path, "", gpu_id=-1)
 
 
 @pytest.fixture
@@ -82,7 +104,9 @@ def test_the_command_prints_a_table(run, sample_corpus, tiny_bert):
         *("--rounds", "1"),
     )
     assert done.exit_code == 0, done.output
-    lines = [line.split() for line in done.output.splitlines() if line.startswith("stock ")]
+    measured, _, roofline = done.output.partition("million operations a word")
+    assert [line.split()[0] for line in roofline.splitlines()[4:7]] == ["stock", "ours,", "ours,"]
+    lines = [line.split() for line in measured.splitlines() if line.startswith("stock ")]
     assert [line[1:3] + line[4:5] for line in lines] == [["1", "1", "1.00"], ["2", "1", "1.00"]]
     assert len(lines[0]) == 7  # with the latencies, which stand once for each pipeline
     assert "ours, bfloat16" in done.output
