@@ -17,6 +17,7 @@ SIZES = {
     "bert-stock": "trf_stock",
     "minilm-stock": "sm_stock",
     "cnn": "cnn",
+    "crf": "crf",
 }
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 

@@ -16,6 +16,8 @@ from gmb_ner.pipeline.bert_tokenizer import is_bert
 
 # Hugging Face writes down where weights and tokenizers were read from, under these names.
 _ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
+# In the settings of a component that has an encoder of its own.
+_WITH_TRANSFORMER = ("spacy-transformers.", "gmb_ner.Tok2VecTransformer.")
 _UNPUBLISHED = "unpublished-encoder"
 
 
@@ -49,7 +51,8 @@ def has_transformer(source: Path) -> bool:
     """Whether a pipeline holds a transformer of spacy-transformers."""
     components = Config().from_disk(source / "config.cfg", interpolate=False)["components"]
     return any(
-        component.get("factory") == "transformer" or "spacy-transformers." in str(component)
+        component.get("factory") == "transformer"
+        or any(made_of in str(component) for made_of in _WITH_TRANSFORMER)
         for component in components.values()
     )
 

@@ -67,6 +67,7 @@ def find_entities(
     scores: Array,
     labels: Sequence[str],
     *,
+    learned: Array = 0.0,
     temperature: float = 1.0,
     label_bias: Mapping[str, float] = {},
     threshold: float = 0.0,
@@ -75,6 +76,7 @@ def find_entities(
 
     scores: (words of all Docs, tags), log probabilities up to a constant; tags as in
         `decoding.tag_names`.
+    learned: (tags, tags) scores of transitions from row to column, where there are any.
     temperature: scores are divided by it.
     label_bias: added to the log probabilities (nats) of a label's tags where sequences are
         chosen, not where confidences are calculated.
@@ -85,7 +87,8 @@ def find_entities(
     """
     if not docs:
         return []
-    start, transition = constraints(labels)
+    start, allowed = constraints(labels)
+    transition = (allowed + learned) / temperature
     lengths = np.array([len(doc) for doc in docs])
     padded, _ = pad_rows(scores, lengths)
     padded /= temperature
