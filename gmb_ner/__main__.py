@@ -30,16 +30,24 @@ def annotate(
     output: Annotated[Path, typer.Argument(help="Folder of the annotated shards.")],
     model: Annotated[str, typer.Option(help="Name or folder of a pipeline.")],
     format: Annotated[str, typer.Option(help=" or ".join(FORMATS))] = "jsonl",
-    text_column: Annotated[str, typer.Option(help="That holds the text.")] = "text",
-    keep: Annotated[str, typer.Option(help="Other columns to write, by commas.")] = "",
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Of confidence.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="On the CPU, or Ray's workers.")] = 1,
+    text_column: Annotated[
+        str, typer.Option(help="The column or field that holds the text.")
+    ] = "text",
+    keep: Annotated[str, typer.Option(help="Other columns to write along, by commas.")] = "",
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Leave out entities with less confidence.")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="So many at a time on the CPU, or of Ray.")
+    ] = 1,
     gpu_id: Annotated[int, typer.Option(help="-1 for the CPU.")] = -1,
-    shard_size: Annotated[int, typer.Option(min=1, help="Records a file.")] = 5_000,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records of each file.")] = 5_000,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts read together.")] = 64,
     engine: Annotated[str, typer.Option(help="local or ray")] = "local",
-    ray_address: Annotated[str | None, typer.Option(help="Of a cluster.")] = None,
-    ray_gpus: Annotated[float, typer.Option(min=0, help="Of each of Ray's workers.")] = 0,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster; none: this machine.")
+    ] = None,
+    ray_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each of Ray's workers.")] = 0,
 ) -> None:
     """Find the entities in texts of .txt (a line each), .jsonl, .csv, .tsv or .parquet files.
 
@@ -63,7 +71,7 @@ def annotate(
     sources = prepare(job)
     done = finished(job)
     if done:
-        msg.info(f"{len(done)} shards are there already")
+        msg.info(f"shards that are there already: {len(done)}")
     total = Counts()
     started = time.perf_counter()
     size = sum(file.path.stat().st_size for file in sources)
@@ -76,14 +84,19 @@ def annotate(
             counts = run_processes(job, shards, processes)
         else:
             counts = run_here(job, shards)
-        for shard in counts:
-            total = total.plus(shard)
-            seconds = time.perf_counter() - started
-            bar.set_postfix_str(f"{total.words / seconds:,.0f} words/s")
+        try:
+            for shard in counts:
+                total = total.plus(shard)
+                seconds = time.perf_counter() - started
+                bar.set_postfix_str(f"{total.words / seconds:,.0f} words/s")
+        except KeyboardInterrupt:
+            bar.close()
+            msg.warn(f"Stopped; {output} keeps its shards: run the same command to go on.")
+            raise typer.Exit(130) from None
     remove_unfinished(job)
     speed = total.words / (time.perf_counter() - started)
     msg.good(
-        f"{output}: {len(finished(job))} shards; this run {total.records:,} records, "
+        f"{output}: shards in all: {len(finished(job))}; this run {total.records:,} records, "
         f"{total.words:,} words, {total.entities:,} entities, {speed:,.0f} words/s"
     )
     if failed := sum(1 for path in (output / "errors").glob("*.jsonl") for _ in path.open()):

@@ -20,7 +20,9 @@ def main(
     export(trained, output, precision=precision)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     msg.good(f"{output} ({precision}, {size / 1e6:.0f} MB)")
-    msg.text(f'Use it: pip install "gmb-ner[onnx]", then spacy.load("{output}")')
+    msg.text(
+        f'Use it: pip install --find-links packages "gmb-ner[onnx]", then spacy.load("{output}")'
+    )
 
 
 if __name__ == "__main__":

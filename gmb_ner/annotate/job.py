@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import minibatch
+from spacy.util import is_package, minibatch
 
 from gmb_ner.annotate.formats import FORMATS, Annotated, check_format
 from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
@@ -70,10 +70,15 @@ class Counts(NamedTuple):
 def prepare(job: Job) -> list[Source]:
     """Make the output's folder, or take up what is there; returns the files to read.
 
-    Raises InputError where the input cannot be read so, or the folder holds anything else than
-    an earlier run of the same job.
+    Raises InputError where there is no such pipeline, the input cannot be read so, or the folder
+    holds anything else than an earlier run of the same job.
     """
     check_format(job.format)
+    if not (is_package(job.model) or Path(job.model).is_dir()):
+        # Said before the folder is taken for this job.
+        raise InputError(
+            f"{job.model} cannot be loaded: it is neither an installed package nor a folder."
+        )
     sources = find_sources(job.source)
     check_columns(sources, job.text_column, job.keep)
     settings = {
@@ -132,7 +137,10 @@ def load(job: Job) -> Language:
     Raises InputError where it cannot be loaded, or has no recognizer with a threshold.
     """
     if job.gpu_id >= 0:
-        spacy.require_gpu(job.gpu_id)
+        try:
+            spacy.require_gpu(job.gpu_id)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"GPU {job.gpu_id} cannot be used ({error}).") from error
     try:
         nlp = spacy.load(job.model)
     except (OSError, ImportError, ValueError) as error:

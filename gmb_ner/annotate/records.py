@@ -165,7 +165,8 @@ def _text(source: Source, raw: BinaryIO) -> io.TextIOWrapper:
 
 def _checked(source: Source, row: int, text: object, kept: dict[str, Any]) -> Record:
     if not isinstance(text, str):
-        error = "there is no text" if text is None else f"its text is a {type(text).__name__}"
+        kind = type(text).__name__
+        error = "there is no text" if text is None else f"its text is of type {kind}, not a string"
         return Record(source.name, row, None, kept, error)
     if any("\ud800" <= char <= "\udfff" for char in text):
         return Record(source.name, row, None, {}, "it is not UTF-8")

@@ -56,7 +56,7 @@ def test_json_lines(tmp_path):
         "it is not JSON",
         "it is no JSON object",
         "there is no text",
-        "its text is a int",
+        "its text is of type int, not a string",
         "it is not JSON",
     ]
 
