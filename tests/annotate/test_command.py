@@ -38,7 +38,7 @@ def test_it_says_what_it_did(source, ruler, tmp_path):
     done = CliRunner().invoke(app, arguments(source, tmp_path / "out", ruler, "--keep", "id"))
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    assert "out: 1 shards; this run 2,999 records, 23,992 words, 5,998 entities" in said
+    assert "out: shards in all: 1; this run 2,999 records, 23,992 words, 5,998 entities" in said
     assert "1 records could not be annotated" in said
     first = json.loads((tmp_path / "out" / "part-00000.jsonl").read_text().splitlines()[0])
     assert list(first) == ["file", "row", "id", "text", "entities"] and first["id"] == 0
