@@ -72,7 +72,7 @@ class BertTokenizer:
     def _normalize(self, text: str) -> str:
         if self.clean_text:
             text = "".join(
-                " " if char.isspace() else char for char in text if not _is_control(char)
+                " " if _is_space(char) else char for char in text if not _is_control(char)
             )
         if self.split_ideographs:
             text = _IDEOGRAPHS.sub(r" \1 ", text)
@@ -134,8 +134,13 @@ def _is_control(char: str) -> bool:
 
 def _split(text: str) -> list[str]:
     """Stretches between white space, each punctuation mark by itself."""
-    spaced = "".join(f" {char} " if _is_punctuation(char) else char for char in text)
-    return spaced.split()
+    parts = (f" {c} " if _is_punctuation(c) else " " if _is_space(c) else c for c in text)
+    return [word for word in "".join(parts).split(" ") if word]
+
+
+def _is_space(char: str) -> bool:
+    # Python counts four separators as spaces that Unicode does not.
+    return char.isspace() and not "\x1c" <= char <= "\x1f"
 
 
 def _is_punctuation(char: str) -> bool:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -56,6 +56,7 @@ def expected(tokenizer, words):
 
 @pytest.mark.parametrize("settings", KINDS)
 @given(words=WORDS)
+@example(words=["a\x1fb", "a\x85b", "a\tb"])
 def test_pieces_are_those_of_the_library(settings, words):
     tokenizer = library(**settings)
     assert BertTokenizer(tokenizer.to_str())(words) == expected(tokenizer, words)
