@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import Language
-from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_get_examples
 from spacy.util import SimpleFrozenList, minibatch
@@ -26,8 +25,8 @@ from gmb_ner.pipeline.entities import (
     ScoredSpan,
     find_entities,
     register_confidence,
-    set_entities,
 )
+from gmb_ner.pipeline.entity_pipe import EntityPipe
 from gmb_ner.pipeline.gold import gold_tags
 from gmb_ner.pipeline.lexical_tagger import SparseLinear, keys_of
 
@@ -80,7 +79,7 @@ def create_crf_ner(
     )
 
 
-class CrfNER(Pipe):
+class CrfNER(EntityPipe):
     """See `create_crf_ner`; Docs get what `linear_ner` gives them.
 
     table: the weights of the features by tag.
@@ -199,25 +198,6 @@ class CrfNER(Pipe):
         for (before, after), score in transitions.items():
             self.transition[indices[before], indices[after]] = score
 
-    def __call__(self, doc: Doc) -> Doc:
-        """Find the entities of one Doc."""
-        handler = self.get_error_handler()
-        try:
-            self.set_annotations([doc], self.predict([doc]))
-        except Exception as error:  # as spaCy's own components leave it to the handler
-            handler(self.name, self, [doc], error)
-        return doc
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Find the entities of a stream of Docs, `batch_size` at a time."""
-        handler = self.get_error_handler()
-        for docs in minibatch(stream, batch_size):
-            try:
-                self.set_annotations(docs, self.predict(docs))
-                yield from docs
-            except Exception as error:
-                handler(self.name, self, docs, error)
-
     def predict(self, docs: list[Doc]) -> list[list[ScoredSpan]]:
         """The entities of each Doc, in order, with their confidences; Docs are not changed.
 
@@ -233,11 +213,6 @@ class CrfNER(Pipe):
             label_bias=self.label_bias,
             threshold=self.threshold,
         )
-
-    def set_annotations(self, docs: Iterable[Doc], predicted: list[list[ScoredSpan]]) -> None:
-        """Write entities and confidences; entities and blocked tokens that are there stay."""
-        for doc, entities in zip(docs, predicted, strict=True):
-            set_entities(doc, entities)
 
     def to_bytes(self, *, exclude: Iterable[str] = SimpleFrozenList()) -> bytes:
         """The component as bytes."""

@@ -6,7 +6,7 @@ confidences are the same code as there.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import Language
-from spacy.pipeline import Pipe
 from spacy.tokens import Doc
-from spacy.util import SimpleFrozenList, minibatch
+from spacy.util import SimpleFrozenList
 from spacy.vocab import Vocab
 
 from gmb_ner.pipeline.bert_tokenizer import encode_words_with
@@ -27,8 +26,8 @@ from gmb_ner.pipeline.entities import (
     ScoredSpan,
     find_entities,
     register_confidence,
-    set_entities,
 )
+from gmb_ner.pipeline.entity_pipe import EntityPipe
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.losses import log_softmax
 from gmb_ner.pipeline.wordpieces import PieceBatch, WordPieces
@@ -75,7 +74,7 @@ def create_onnx_ner(
     )
 
 
-class OnnxNER(Pipe):
+class OnnxNER(EntityPipe):
     """See `create_onnx_ner`; Docs get what `linear_ner` gives them.
 
     After loading, it holds
@@ -117,25 +116,6 @@ class OnnxNER(Pipe):
         """The labels, in the order of their tags."""
         return tuple(self.cfg["labels"])
 
-    def __call__(self, doc: Doc) -> Doc:
-        """Find the entities of one Doc."""
-        handler = self.get_error_handler()
-        try:
-            self.set_annotations([doc], self.predict([doc]))
-        except Exception as error:  # as spaCy's own components leave it to the handler
-            handler(self.name, self, [doc], error)
-        return doc
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Find the entities of a stream of Docs, `batch_size` at a time."""
-        handler = self.get_error_handler()
-        for docs in minibatch(stream, batch_size):
-            try:
-                self.set_annotations(docs, self.predict(docs))
-                yield from docs
-            except Exception as error:
-                handler(self.name, self, docs, error)
-
     def predict(self, docs: list[Doc]) -> list[list[ScoredSpan]]:
         """The entities of each Doc, in order, with their confidences; Docs are not changed.
 
@@ -149,11 +129,6 @@ class OnnxNER(Pipe):
             label_bias=self.label_bias,
             threshold=self.threshold,
         )
-
-    def set_annotations(self, docs: Iterable[Doc], predicted: list[list[ScoredSpan]]) -> None:
-        """Write entities and confidences; entities and blocked tokens that are there stay."""
-        for doc, entities in zip(docs, predicted, strict=True):
-            set_entities(doc, entities)
 
     def tag_scores(self, docs: list[Doc]) -> NDArray[np.float32]:
         """Log probabilities (words of all Docs, tags) up to a constant; of experts, their sum.
