@@ -21,7 +21,7 @@ from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, scored_doc
 from gmb_ner.evaluation.scores import f_score, sentence_counts
 from gmb_ner.files import read_object, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
-from gmb_ner.training.reader import untagged_copy
+from gmb_ner.training.reader import annotated_sentences, untagged_copy
 from gmb_ner.training.train import train
 
 SHARE = 4  # every fourth Doc trains
@@ -114,13 +114,6 @@ def score(model: Path, validation: Sequence[Doc]) -> dict[str, Any]:
         "sentences": sentence_counts(_scored(nlp, sentences)[0]).tolist(),
         "by_label": _by_label(decoded),
     }
-
-
-def annotated_sentences(doc: Doc) -> Iterator[Doc]:
-    """Each sentence that has annotation, as a Doc of its own."""
-    for sentence in doc.sents:
-        if sentence[0].ent_iob != 0:
-            yield sentence.as_doc()
 
 
 def table(results: Iterable[tuple[str, int, dict[str, Any]]]) -> str:

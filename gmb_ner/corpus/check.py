@@ -43,10 +43,10 @@ def check_corpus(folder: Path) -> dict[str, Any]:
         _check_manifest(manifest, audited, parts)
         for name, record in ((MANIFEST, manifest), (AUDIT, audited)):
             _hold(f"test sentences also in train or dev ({name})", leaked, record[_LEAKED])
-        if manifest["protocol"] == "contiguous" and leaked:
+        if manifest["protocol"] != "canonical" and leaked:
             raise InputError(
                 f"{folder / 'test.spacy'}: test sentences also in train or dev: {leaked}, and the "
-                f"contiguous protocol allows none; {_REMEDY}."
+                f"protocol {manifest['protocol']} allows none; {_REMEDY}."
             )
         return {
             "corpus": manifest["corpus"],

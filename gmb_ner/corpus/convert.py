@@ -26,7 +26,7 @@ class Options:
     """How a file is read and split.
 
     columns, encoding, delimiter, scheme: of the file; recognised where None.
-    protocol: "canonical" or "contiguous", see `gmb_ner.corpus.split`.
+    protocol: "canonical", "contiguous" or such as "fold-1-of-5", see `gmb_ner.corpus.split`.
     sentences_per_doc: so many consecutive sentences share a Doc.
     dev_share: share of the Docs whose sentences outside test are dev (canonical only).
     max_repairs: share of the rows that may need repair before the file is refused.
@@ -43,9 +43,10 @@ class Options:
 
     def check(self) -> None:
         """Raises InputError for an option that cannot be meant."""
-        if self.protocol not in split.PROTOCOLS:
+        if self.protocol not in split.PROTOCOLS and not split.fold_of(self.protocol):
             raise InputError(
-                f"There is no protocol {self.protocol}; give one of {', '.join(split.PROTOCOLS)}."
+                f"There is no protocol {self.protocol}; give one of {', '.join(split.PROTOCOLS)}, "
+                "or such as fold-1-of-5."
             )
         if self.sentences_per_doc < 1:
             raise InputError(
@@ -114,7 +115,7 @@ def convert(
                 "source": {key: about.get(key) for key in ("file", "sha256", "bytes", "origin")},
                 "protocol": options.protocol,
                 "sentences_per_doc": options.sentences_per_doc,
-                "dev_share": options.dev_share if options.protocol == "canonical" else None,
+                "dev_share": options.dev_share if options.protocol != "contiguous" else None,
                 "labels": sorted(label for label in audited["entities"] if label != "count"),
                 "sentences": len(tagged.sentences),
                 "sentences_left_out": parts.count(split.LEFT_OUT),
@@ -171,6 +172,8 @@ def _split(tagged: Tagged, options: Options) -> tuple[list[str], list[str]]:
         return split.contiguous(texts), texts
     ids = [sentence.id for sentence in tagged.sentences]
     groups = blocks(len(ids), options.sentences_per_doc)
+    if found := split.fold_of(options.protocol):
+        return split.fold(texts, groups, *found, options.dev_share), texts
     return split.canonical(ids, groups, options.dev_share), texts
 
 
@@ -192,7 +195,7 @@ def _check_parts(
             )
         if part == split.TEST and about["corpus"] == "gmb" and options.protocol == "canonical":
             gmb.check_canonical_test(len(chosen), count_entities(chosen))
-    if options.protocol == "contiguous" and leaked:
+    if options.protocol != "canonical" and leaked:
         first = tagged.sentences[leaked[0]]
         raise InputError(
             f"{path}, row {first.row}: the text of test sentence '{first.id}' is trained on; "

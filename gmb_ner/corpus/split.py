@@ -67,6 +67,39 @@ def contiguous(texts: Sequence[str]) -> list[str]:
     ]
 
 
+def fold(
+    texts: Sequence[str], groups: Sequence[int], number: int, of: int, dev_share: float = 0.05
+) -> list[str]:
+    """One fold of a cross-validation: a stretch of the file as test, the rest to learn from.
+
+    Stretches are as long as each other, up to one sentence. Dev is carved from the rest by a hash
+    of the group, as of `canonical`; a test sentence whose text stands in the rest is `LEFT_OUT`.
+
+    texts: the normalised text of each sentence, in file order. groups: see `canonical`.
+    number: of the fold, from 1. of: so many folds.
+    RETURNS: a part for each sentence.
+    """
+    n = len(texts)
+    start, end = round(n * (number - 1) / of), round(n * number / of)
+    in_rest = {*texts[:start], *texts[end:]}
+    dev_groups = _hashed_groups([*groups[:start], *groups[end:]], dev_share)
+    return [
+        (LEFT_OUT if texts[i] in in_rest else TEST)
+        if start <= i < end
+        else (DEV if groups[i] in dev_groups else TRAIN)
+        for i in range(n)
+    ]
+
+
+def fold_of(protocol: str) -> tuple[int, int] | None:
+    """The number and count of a protocol such as "fold-2-of-5"; None for anything else."""
+    found = re.fullmatch(r"fold-(\d+)-of-(\d+)", protocol)
+    if not found:
+        return None
+    number, of = int(found[1]), int(found[2])
+    return (number, of) if 1 <= number <= of >= 2 else None
+
+
 def leaked(texts: Sequence[str], parts: Sequence[str]) -> list[int]:
     """Positions of the test sentences whose normalised text is trained on or tuned on."""
     seen = {text for text, part in zip(texts, parts, strict=True) if part in (TRAIN, DEV)}

@@ -94,6 +94,8 @@ def _experts(nlp: Language, trained: Path) -> tuple[Model, SparseLinear | None]:
     experts = model.layers if model.name == "expert_taggers" else [model]
     taggers = [expert for expert in experts if expert.has_ref("output")]
     tables = [shim for expert in experts for shim in expert.shims if isinstance(shim, SparseLinear)]
+    if any(expert.has_ref("transitions") for expert in experts):
+        raise InputError(f"{trained} has learned transitions, which cannot be exported.")
     listens = all(any("listener" in node.name for node in tagger.walk()) for tagger in taggers)
     if len(taggers) != 1 or len(tables) != len(experts) - 1 or len(tables) > 1 or not listens:
         raise InputError(

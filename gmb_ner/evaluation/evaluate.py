@@ -41,6 +41,7 @@ def evaluate(
     label_map: str | LabelMap | None = None,
     batch_size: int | None = None,
     progress: bool = False,
+    scored: list[ScoredDoc] | None = None,
 ) -> dict[str, Any]:
     """Score a pipeline's entities on gold tokens and from raw text.
 
@@ -52,6 +53,7 @@ def evaluate(
     label_map: renames gold and prediction alike, see `gmb_ner.pipeline.labels`.
     batch_size: documents a batch; the pipeline's own by default.
     progress: show a progress bar on terminals.
+    scored: an empty list, which gets what was scored on gold tokens, for figures of one's own.
 
     Returns a dict ready for JSON; scores are fractions (0..1), None where undefined:
         corpus, protocol, config, seed, label_map (and `note` for the sample);
@@ -75,7 +77,7 @@ def evaluate(
     stopwatch = Stopwatch()
     from_tokens = predict_gold_tokens(nlp, references, batch_size=batch_size)
     from_text = predict_raw_text(nlp, references, batch_size=batch_size, stopwatch=stopwatch)
-    scored: list[ScoredDoc] = []
+    scored = [] if scored is None else scored
 
     def bar(predictions: Iterator[Doc], title: str) -> Iterable[Doc]:
         # `disable=None` hides the bar where the output is not a terminal.

@@ -15,7 +15,7 @@ def fit_temperature(batches: Sequence[tuple[Any, Any, Any]], start: Any, transit
 
     batches: (scores, lengths, gold) as for `losses.crf_negative_log_likelihood`, NumPy arrays;
         tokens without gold tag (negative) may have any.
-    start, transition: see `decoding.constraints`.
+    start, transition: see `decoding.constraints`; learned scores among them are scaled too.
     Returns a factor in [0.1, 10] to divide scores by; 1 where nothing has a gold tag.
     Needs SciPy, which comes with the extra `train`.
     """
@@ -28,10 +28,10 @@ def fit_temperature(batches: Sequence[tuple[Any, Any, Any]], start: Any, transit
     def loss(log_temperature: float) -> float:
         total = 0.0
         for scores, lengths, gold in batches:
-            scaled = scores * np.exp(-log_temperature)
+            factor = np.exp(-log_temperature)
+            paths = scores * factor, lengths, start * factor, transition * factor
             allowed = (gold[..., None] < 0) | (gold[..., None] == tags)
-            free = forward_backward(scaled, lengths, start, transition)
-            clamped = forward_backward(scaled, lengths, start, transition, allowed)
+            free, clamped = forward_backward(*paths), forward_backward(*paths, allowed)
             possible = np.isfinite(clamped.log_partition)
             total += float((free.log_partition - clamped.log_partition)[possible].sum())
         return total

@@ -20,6 +20,7 @@ from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
+from thinc.util import to_numpy
 
 from gmb_ner.pipeline.calibrate import fit_temperature
 from gmb_ner.pipeline.decoding import constraints, tag_names
@@ -86,7 +87,8 @@ def create_linear_ner(
     model (Model[List[Doc], List[Floats2d]]): scores of the tags of each word, as
         `gmb_ner.LinearTagger.v1`, `gmb_ner.LexicalTagger.v1` or, for both, `ExpertTaggers.v1`.
     loss (Union[str, List[str]]): "cross_entropy" of each token, or "crf", of each Doc's tag
-        sequence; of experts, one for all or a list with one for each.
+        sequence, with transitions if the model learns them; of experts, one for all or a list with
+        one for each.
     label_smoothing (float): see `gmb_ner.pipeline.losses.cross_entropy`; no part of "crf".
     class_weights (Dict[str, float]): how much tokens of a label count, 1 where not given; no part
         of "crf".
@@ -263,6 +265,7 @@ class LinearNER(TrainablePipe):
             docs,
             scores,
             self.labels,
+            learned=sum(to_numpy(layer.get_param("T")) for layer in self._transitions.values()),
             temperature=self.temperature,
             label_bias=self.label_bias,
             threshold=self.threshold,
@@ -293,8 +296,8 @@ class LinearNER(TrainablePipe):
                 "for all, or one for each."
             )
         loss, gradients = 0.0, []
-        for kind, part in zip(losses, experts, strict=True):
-            expert_loss, gradient = self._expert_loss(kind, part, gold)
+        for i, (kind, part) in enumerate(zip(losses, experts, strict=True)):
+            expert_loss, gradient = self._expert_loss(kind, part, gold, self._transitions.get(i))
             loss += expert_loss
             gradients.append(gradient)
         return loss, self._by_doc(self.model.ops.xp.hstack(gradients), [len(part) for part in gold])
@@ -317,13 +320,26 @@ class LinearNER(TrainablePipe):
             lengths = np.array([len(doc) for doc in docs])
             scores, _ = pad_rows(self.tag_scores(docs), lengths)
             batches.append((scores, lengths, _pad_gold(self._gold(batch))))
+        start, transition = constraints(self.labels)
+        for layer in self._transitions.values():
+            transition += to_numpy(layer.get_param("T"))
         # JSON keeps ten digits; with four the loaded component is exactly like this one.
-        self.cfg["temperature"] = round(fit_temperature(batches, *constraints(self.labels)), 4)
+        self.cfg["temperature"] = round(fit_temperature(batches, start, transition), 4)
         return self.temperature
 
     @property
     def _is_initialized(self) -> bool:
         return bool(self.cfg.get("initialized"))
+
+    @property
+    def _transitions(self) -> dict[int, Model]:
+        """The layers of learned transitions, by the number of their expert."""
+        experts = self.model.layers if self.model.name == "expert_taggers" else [self.model]
+        return {
+            i: expert.get_ref("transitions")
+            for i, expert in enumerate(experts)
+            if expert.has_ref("transitions")
+        }
 
     def _gold(self, examples: Iterable[Example]) -> list[np.ndarray]:
         indices = {tag: i for i, tag in enumerate(self.tags)}
@@ -340,17 +356,26 @@ class LinearNER(TrainablePipe):
         return parts
 
     def _expert_loss(
-        self, kind: str, scores: Floats2d, gold: list[np.ndarray]
+        self, kind: str, scores: Floats2d, gold: list[np.ndarray], transitions: Model | None
     ) -> tuple[float, Floats2d]:
-        """The loss of (words of all Docs, tags) scores, and its gradient in the same shape."""
+        """The loss of (words of all Docs, tags) scores, and its gradient in the same shape.
+
+        transitions: the layer of the expert's learned ones, which takes its own gradient.
+        """
         xp = self.model.ops.xp
         if kind == "crf":
             lengths = np.array([len(part) for part in gold])
             padded, inside = pad_rows(scores, lengths)
             start, transition = constraints(self.labels)
+            learned = None
+            if transitions is not None:
+                transition += to_numpy(transitions.get_param("T"))
+                learned = np.zeros_like(transition)
             loss, gradient = crf_negative_log_likelihood(
-                padded, _pad_gold(gold), lengths, start, transition
+                padded, _pad_gold(gold), lengths, start, transition, learned
             )
+            if transitions is not None:
+                transitions.inc_grad("T", xp.asarray(learned, dtype="f4"))
             return loss, xp.asarray(gradient[inside])
         return cross_entropy(
             scores,

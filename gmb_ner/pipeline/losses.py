@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 from thinc.api import get_array_module
 
-from gmb_ner.pipeline.decoding import forward_backward, tag_marginals
+from gmb_ner.pipeline.decoding import forward_backward, tag_marginals, transition_marginals
 
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray, which share no type
 
@@ -38,13 +38,19 @@ def cross_entropy(
 
 
 def crf_negative_log_likelihood(
-    scores: Array, gold: Array, lengths: Array, start: Array, transition: Array
+    scores: Array,
+    gold: Array,
+    lengths: Array,
+    start: Array,
+    transition: Array,
+    d_transition: Array | None = None,
 ) -> tuple[float, Array]:
     """Negative log-likelihood of the gold sequences for each known token, and its gradient.
 
     scores: (sequences, length, tags). gold: (sequences, length) indices, negative where missing:
     there every tag is possible and the likelihood is summed over them (Tsuboi et al. 2008).
     lengths: (sequences,). start, transition: see `decoding.constraints`.
+    d_transition: (tags, tags), to which the gradient by the transitions is added.
     Sequences whose gold tags are not IOB2 have no likelihood; they are left out.
     """
     xp = get_array_module(scores)
@@ -56,6 +62,12 @@ def crf_negative_log_likelihood(
     total = max(int(((gold >= 0) & inside & possible[:, None]).sum()), 1)
     loss = (free.log_partition - xp.where(possible, clamped, free.log_partition)).sum()
     gradient = (tag_marginals(free) - marginals) * possible[:, None, None]
+    if d_transition is not None:
+        tags = xp.arange(scores.shape[-1])
+        allowed = (gold[..., None] < 0) | (gold[..., None] == tags)
+        paths = forward_backward(scores, lengths, start, transition, allowed)
+        expected = transition_marginals(free) - transition_marginals(paths)
+        d_transition += (expected * possible[:, None, None]).sum(axis=0) / total
     return float(loss) / total, (gradient / total).astype(scores.dtype)
 
 

@@ -9,18 +9,25 @@ from spacy.tokens import Doc
 from thinc.api import Dropout, Linear, Model, Relu, chain, with_array, zero_init
 from thinc.types import Floats2d
 
+from gmb_ner.pipeline.transitions import transitions as create_transitions
+
 Tagger = Model[list[Doc], list[Floats2d]]
 
 
 @spacy.registry.architectures("gmb_ner.LinearTagger.v1")
 def create_linear_tagger(
-    tok2vec: Tagger, hidden_width: int = 0, dropout: float = 0.1, nO: int | None = None
+    tok2vec: Tagger,
+    hidden_width: int = 0,
+    dropout: float = 0.1,
+    transitions: bool = False,
+    nO: int | None = None,
 ) -> Tagger:
     """Create the model: a linear layer on word vectors, (words, tags) scores for each Doc.
 
     tok2vec (Model[List[Doc], List[Floats2d]]): the vectors, usually a listener.
     hidden_width (int): of a layer of rectified units in between; 0 for none.
     dropout (float): of the vectors in training; `training.dropout` takes its place there.
+    transitions (bool): learn scores of tags that follow each other as well, for the loss "crf".
     nO (int): tags, known from the data otherwise.
     """
     width = tok2vec.maybe_get_dim("nO")
@@ -28,6 +35,10 @@ def create_linear_tagger(
     if hidden_width:
         output = chain(Dropout(dropout), Relu(hidden_width, width), output)
     model: Tagger = chain(tok2vec, with_array(output))
+    if transitions:
+        learned = create_transitions(nO)
+        model = chain(tok2vec, with_array(output), learned)
+        model.set_ref("transitions", learned)
     model.set_ref("output", output)
     return model
 

@@ -18,6 +18,7 @@ def create_doc_reader(
     raw_share: float = 0.0,
     annotated_only: bool = False,
     limit: int = 0,
+    sentences: bool = False,
     repeat: dict[str, int] = {},  # noqa: B006 (read only; thinc needs the default)
 ) -> Callable[[Language], Iterator[Example]]:
     """Read a DocBin as Examples; no annotated token is dropped, whatever the Doc's length.
@@ -30,7 +31,8 @@ def create_doc_reader(
         whose annotation is missing. Meant for training spaCy's `ner`, whose cost functions
         (spacy/pipeline/_parser_internals/ner.pyx) make every action free where annotation is
         missing, so that an entity opened there may run on into annotated words.
-    limit (int): at most so many Docs of the file, 0 for all.
+    limit (int): at most so many Docs of the file, 0 for all; so many sentences, if each is a Doc.
+    sentences (bool): one Example for each sentence that has annotation.
     repeat (Dict[str, int]): Docs with an entity of these labels come so many times a pass, so that
         rare labels are seen more often; where several apply, the highest counts.
     """
@@ -41,8 +43,10 @@ def create_doc_reader(
             raise ValueError(f"repeat has {times} for {label}: give how many times, at least 1.")
 
     def references(nlp: Language) -> Iterator[Doc]:
-        docs = islice(DocBin().from_disk(path).get_docs(nlp.vocab), limit or None)
-        for doc in docs:
+        docs = DocBin().from_disk(path).get_docs(nlp.vocab)
+        if sentences:
+            docs = (part for doc in docs for part in annotated_sentences(doc))
+        for doc in islice(docs, limit or None):
             partly = annotated_only and any(token.ent_iob == MISSING for token in doc)
             parts = (run.as_doc() for run in annotated_runs(doc)) if partly else [doc]
             for part in parts:
@@ -69,6 +73,13 @@ def annotated_runs(doc: Doc) -> Iterator[Span]:
         if annotated:
             yield doc[start:end]
         start = end
+
+
+def annotated_sentences(doc: Doc) -> Iterator[Doc]:
+    """Each sentence that has annotation, as a Doc of its own."""
+    for sentence in doc.sents:
+        if sentence[0].ent_iob != MISSING:
+            yield sentence.as_doc()
 
 
 def untagged_copy(reference: Doc) -> Doc:

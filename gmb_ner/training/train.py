@@ -165,6 +165,7 @@ def train(
     max_steps: int = 0,
     fit: bool = True,
     evaluations: int = EVALUATIONS,
+    settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a pipeline into `output`/model-best and record how in `output`/run.json.
 
@@ -176,6 +177,7 @@ def train(
     fit: fit learning rate and evaluations to the size of the corpus; else the config is taken as
         it is.
     evaluations: how often a fitted training scores dev, beside its beginning and its end.
+    settings: of the config, by dotted path, that are another.
     Returns the record; `steps` and `words_per_second` are None where the config is not fitted.
     Raises InputError for a GPU or a corpus that cannot be used.
     """
@@ -193,14 +195,14 @@ def train(
         "system.seed": seed,
     }
     config = util.load_config(config_path)
-    if "transformer" in config["components"]:
-        if encoder_path:
-            overrides["paths.encoder"] = encoder_path
-        if gpu_id < 0:
-            # A gradient scaler has no meaning there; see `precision` for what is done instead.
-            if "mixed_precision" in config["components"]["transformer"]["model"]:
-                overrides["components.transformer.model.mixed_precision"] = False
-            overrides["system.gpu_allocator"] = None
+    if encoder_path and "encoder" in config["paths"]:
+        overrides["paths.encoder"] = encoder_path
+    if "transformer" in config["components"] and gpu_id < 0:
+        # A gradient scaler has no meaning there; see `precision` for what is done instead.
+        if "mixed_precision" in config["components"]["transformer"]["model"]:
+            overrides["components.transformer.model.mixed_precision"] = False
+        overrides["system.gpu_allocator"] = None
+    overrides.update(settings or {})
     if max_steps:
         overrides["training.max_steps"] = max_steps
     schedule = None

@@ -1,0 +1,167 @@
+"""All rows one after the other: what is there is not made again, and what fails stops no other."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gmb_ner.assets.encoders import ENCODERS, bert_available, fetch_bert, fetch_minilm
+from gmb_ner.benchmark.row import Place, Row, RowError, make_row
+from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
+from gmb_ner.corpus.convert import Options, convert
+from gmb_ner.errors import InputError
+from gmb_ner.files import file_digest, read_object, write_json, write_text
+
+PREPARED_ALIKE = {"word2vec-cbow", "word2vec-skipgram", "glove", "cnn-pretrained"}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where the benchmark reads and writes.
+
+    assets: of `fetch`: the CSV and its record, and MiniLM. work: for corpora and pipelines.
+    results: for a JSON file a row. glove: a text file of vectors. bert: a directory with
+    bert-base-cased, where the hub is out of reach.
+    """
+
+    assets: Path
+    work: Path
+    results: Path
+    glove: Path | None = None
+    bert: Path | None = None
+    gpu_id: int = -1
+
+    def result(self, row: Row) -> Path:
+        """The file of a row that is done."""
+        return self.results / row.protocol / f"{row.name}.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a row: its figures, or why there are none.
+
+    open: nothing went wrong, but something that it needs is out of reach.
+    """
+
+    row: Row
+    result: dict[str, Any] | None = None
+    reason: str = ""
+    open: bool = False
+
+
+def choose_rows(
+    systems: Sequence[str],
+    protocols: Sequence[str],
+    *,
+    seeds: int = 1,
+    parts: Sequence[int] = (1,),
+    max_steps: int = 0,
+) -> list[Row]:
+    """The rows of some systems: one seed of each, and `seeds` of the default on canonical.
+
+    Raises InputError for unknown systems and protocols.
+    """
+    if unknown := sorted(set(systems) - set(SYSTEMS)):
+        raise InputError(
+            f"There is no system {', '.join(unknown)}: choose from {', '.join(SYSTEMS)}."
+        )
+    for protocol in protocols:
+        Options(protocol=protocol).check()
+    return [
+        Row(system, protocol, seed, part, max_steps)
+        for protocol in protocols
+        for system in systems
+        for part in parts
+        for seed in range(seeds if system == DEFAULT and protocol == "canonical" else 1)
+    ]
+
+
+def minutes_left(rows: Sequence[Row], place: Workplace) -> float:
+    """An estimate for the rows that are not done, from what they took on two cores."""
+    return sum(
+        SYSTEMS[row.system].minutes / row.part for row in rows if not place.result(row).is_file()
+    )
+
+
+def run_rows(
+    rows: Sequence[Row], place: Workplace, started: Callable[[Row], None] = lambda row: None
+) -> Iterator[Outcome]:
+    """Make the rows, and yield what became of each.
+
+    started: is told of each row that has to be made. A row whose file is there is read; one that
+    failed before is tried again.
+    """
+    for row in rows:
+        path = place.result(row)
+        if path.is_file():
+            yield Outcome(row, read_object(path, "remove it and run the benchmark again"))
+            continue
+        failed = path.with_suffix(".failed.txt")
+        if reason := _out_of_reach(row, place):
+            yield Outcome(row, reason=reason, open=True)
+            continue
+        started(row)
+        try:
+            result = make_row(row, _place(row, place))
+        except (RowError, InputError) as error:
+            write_text(failed, f"{error}\n")
+            last = str(error).strip().splitlines()[-1:] or ["no word of why"]
+            yield Outcome(row, reason=f"{last[0]} ({failed})")
+            continue
+        write_json(path, result)
+        failed.unlink(missing_ok=True)
+        yield Outcome(row, result)
+
+
+def _out_of_reach(row: Row, place: Workplace) -> str:
+    system = SYSTEMS[row.system]
+    if row.system == "glove" and place.glove is None:
+        return "needs a file of GloVe's vectors: --glove"
+    if system.encoder == "bert":
+        there, why = bert_available(place.bert.as_posix() if place.bert else None)
+        if not there:
+            return f"needs {ENCODERS['bert'].repo}: {why}"
+    return ""
+
+
+def _place(row: Row, place: Workplace) -> Place:
+    work = place.work / row.protocol
+    # Vectors and pretrained weights are alike for all shares of the training part.
+    kind = row.system if row.system in PREPARED_ALIKE else "none"
+    return Place(
+        corpus=_corpus(row.protocol, place).as_posix(),
+        folder=(work / row.name).as_posix(),
+        prepared=(work / "prepared" / f"{kind}-{row.seed}").as_posix(),
+        encoder=_encoder(SYSTEMS[row.system].encoder, place),
+        glove=place.glove.as_posix() if place.glove else None,
+        gpu_id=place.gpu_id,
+    )
+
+
+def _corpus(protocol: str, place: Workplace) -> Path:
+    """The converted corpus of a protocol, made unless it is there and of the same file."""
+    csv, record = place.assets / "corpus.csv", place.assets / "corpus.json"
+    folder = place.work / protocol / "corpus"
+    manifest = folder / "manifest.json"
+    if csv.is_file() and manifest.is_file():
+        source = read_object(manifest, "remove it and run the benchmark again")["source"]
+        if source["sha256"] == file_digest(csv):
+            return folder
+    convert(csv, record, folder, Options(protocol=protocol))
+    return folder
+
+
+def _encoder(key: str | None, place: Workplace) -> str | None:
+    if key is None:
+        return None
+    fetch = (
+        fetch_bert(place.bert.as_posix() if place.bert else None)
+        if key == "bert"
+        else fetch_minilm(place.assets)
+    )
+    return fetch.path.as_posix()
+
+
+def results_by_row(outcomes: Sequence[Outcome]) -> Mapping[Row, dict[str, Any]]:
+    """The figures of the rows that have some."""
+    return {outcome.row: outcome.result for outcome in outcomes if outcome.result is not None}

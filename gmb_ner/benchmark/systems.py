@@ -1,0 +1,89 @@
+"""The systems that are compared, from word vectors to BERT: each a config and what it needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gmb_ner.benchmark.pretraining import pretrain
+from gmb_ner.benchmark.word_vectors import read_vectors, train_vectors
+
+Preparation = Callable[[Path, Path, int], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the benchmark.
+
+    title: for people.
+    config: a file of `configs`, without its ending.
+    encoder: key in `gmb_ner.assets.encoders.ENCODERS`, or None.
+    minutes: that training and scoring took on two cores (machine B of BENCHMARKS.md).
+    prepare: makes what the training needs beside the corpus. Takes the converted corpus, a folder
+        and the seed; returns settings for the config.
+    settings: of the config that are another.
+    width: the setting that has to be the encoder's width, if there is one.
+    """
+
+    title: str
+    config: str
+    encoder: str | None = None
+    minutes: float = 10
+    prepare: Preparation | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    width: str | None = None
+
+
+WIDTH = "components.ner.model.width"
+DEFAULT = "minilm"
+
+SYSTEMS: dict[str, System] = {
+    "crf": System("CRF, hand-made features", "crf", minutes=11),
+    "word2vec-cbow": System(
+        "BiLSTM on word2vec, CBOW",
+        "bilstm-vectors",
+        prepare=partial(train_vectors, skip_gram=False),
+    ),
+    "word2vec-skipgram": System(
+        "BiLSTM on word2vec, skip-gram",
+        "bilstm-vectors",
+        prepare=partial(train_vectors, skip_gram=True),
+    ),
+    "glove": System("BiLSTM on GloVe", "bilstm-vectors"),
+    "bilstm": System("BiLSTM", "bilstm"),
+    "bilstm-crf": System("BiLSTM-CRF", "bilstm-crf"),
+    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=8),
+    "cnn-pretrained": System(
+        "spaCy's CNN, pretrained as a language model", "cnn", minutes=20, prepare=pretrain
+    ),
+    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=6, width=WIDTH),
+    "study-a-without-padding": System(
+        "Study A without its mistake, MiniLM for BERT",
+        "study-a",
+        "minilm",
+        minutes=6,
+        settings={"components.ner.padding_in_loss": False},
+        width=WIDTH,
+    ),
+    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=35),
+    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=35),
+    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=21),
+    "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
+    "study-a-bert-without-padding": System(
+        "Study A without its mistake",
+        "study-a",
+        "bert",
+        settings={"components.ner.padding_in_loss": False},
+        width=WIDTH,
+    ),
+    "study-b-bert": System("Study B", "study-b", "bert"),
+    "bert-stock": System("bert-base-cased and `ner`", "bert-stock", "bert"),
+    "bert": System("bert-base-cased and `linear_ner`", "bert", "bert"),
+}
+
+
+def glove_from(file: Path) -> System:
+    """The row of GloVe, with the vectors of a text file."""
+    known = SYSTEMS["glove"]
+    return System(known.title, known.config, prepare=partial(read_vectors, file=file))

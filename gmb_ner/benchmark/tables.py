@@ -1,0 +1,144 @@
+"""The benchmark as Markdown: a row a system, with what it costs and what of it is chance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from gmb_ner.benchmark.benchmark import Outcome, results_by_row
+from gmb_ner.benchmark.row import Row
+from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.intervals import paired_bootstrap
+from gmb_ner.evaluation.report import points
+
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+HEADER = (
+    "| system | strict F1 | 95 % | against the default (95 %) | raw text | macro F1 | ECE | "
+    "train | words/s | memory, train and predict | size |"
+)
+ALIGNED = "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+COLUMNS = HEADER.count("|") - 1
+
+Results = Mapping[Row, dict[str, Any]]
+
+
+def tables(outcomes: Sequence[Outcome]) -> str:
+    """A table for each protocol, then what failed."""
+    results = results_by_row(outcomes)
+    parts = []
+    for protocol in dict.fromkeys(outcome.row.protocol for outcome in outcomes):
+        whole = [o for o in outcomes if o.row.protocol == protocol and o.row.part == 1]
+        if whole:
+            parts.append(
+                "\n".join([f"### {protocol}", "", HEADER, ALIGNED, *_rows(whole, results)])
+            )
+    failed = [o for o in outcomes if o.result is None and not o.open]
+    if failed:
+        lines = (f"- {o.row.protocol}, {o.row.name}: {o.reason}" for o in failed)
+        parts.append("\n".join(["Failed:", "", *lines]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:
+    lines = []
+    for system in dict.fromkeys(outcome.row.system for outcome in outcomes):
+        own = [o for o in outcomes if o.row.system == system]
+        title = SYSTEMS[system].title
+        scored = [(o.row, o.result) for o in own if o.result is not None]
+        if not scored:
+            note = "open" if own[0].open else "failed"
+            lines.append("|".join(["", f" {title} ", f" {note} ", *[" "] * (COLUMNS - 2), ""]))
+            continue
+        for row, result in scored:
+            seed = f", seed {row.seed}" if len(scored) > 1 else ""
+            lines.append(_line(f"{title}{seed}", row, result, results))
+        if len(scored) > 1:
+            lines.append(_mean(title, [result for _, result in scored]))
+    return lines
+
+
+def _line(title: str, row: Row, result: dict[str, Any], results: Results) -> str:
+    low, high = result["interval95"]
+    calibration = result["calibration"]
+    cells = [
+        title,
+        points(result["gold_tokens"]["ents_f"]),
+        f"{points(low)} to {points(high)}",
+        _difference(row, results),
+        points(result["raw_text"]["ents_f"]),
+        points(result["gold_tokens"]["macro_f"]),
+        f"{calibration['ece']:.3f}" if calibration else "",
+        f"{result['training']['seconds'] / 60:.0f} min",
+        f"{result['prediction']['words_per_second']:,.0f}",
+        " and ".join(_giga(result[kind]["peak_bytes"]) for kind in ("training", "prediction")),
+        f"{result['model_bytes'] / 1e6:,.0f} MB",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _mean(title: str, results: Sequence[dict[str, Any]]) -> str:
+    f1 = [100 * result["gold_tokens"]["ents_f"] for result in results]
+    raw = mean(100 * result["raw_text"]["ents_f"] for result in results)
+    macro = mean(100 * result["gold_tokens"]["macro_f"] for result in results)
+    cells = [
+        f"{title}, mean of {len(results)}",
+        f"**{mean(f1):.2f}**",
+        f"sd {stdev(f1):.2f}",
+        "",
+        f"{raw:.2f}",
+        f"{macro:.2f}",
+        *[""] * (COLUMNS - 6),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _difference(row: Row, results: Results) -> str:
+    """In points, against the default of the same protocol with seed 0, sentences drawn together."""
+    default = results.get(replace(row, system=DEFAULT, seed=0))
+    if default is None or row.system == DEFAULT:
+        return ""
+    counts = (np.array(result["sentence_counts"]) for result in (default, results[row]))
+    paired = paired_bootstrap(*counts)
+    low, high = 100 * paired.low, 100 * paired.high
+    return f"{100 * paired.difference:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _giga(number: int | None) -> str:
+    return "?" if number is None else f"{number / 1e9:.1f}"
+
+
+def label_table(outcomes: Sequence[Outcome]) -> str:
+    """Strict F1 by label, and of names that the training part has and has not."""
+    lines: list[str] = []
+    for row, result in results_by_row(outcomes).items():
+        if row.part > 1 or row.seed:
+            continue
+        labels = result["gold_tokens"]["ents_per_type"]
+        if not lines:
+            names = sorted(labels, key=lambda name: -labels[name]["support"])
+            lines += [
+                f"| system, protocol | {' | '.join(names)} | seen | unseen |",
+                f"|---|{'---:|' * (len(names) + 2)}",
+            ]
+        cells = [f"{100 * labels[name]['f']:.1f}" if name in labels else "" for name in names]
+        forms = [f"{100 * result['forms'][kind]['f']:.1f}" for kind in ("seen", "unseen")]
+        title = f"{SYSTEMS[row.system].title}, {row.protocol}"
+        lines.append(f"| {title} | {' | '.join([*cells, *forms])} |")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def replace_block(text: str, block: str, where: str) -> str:
+    """The text with what stands between its markers replaced.
+
+    Raises InputError where the markers are missing.
+    """
+    before, found, rest = text.partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not (found and closed):
+        raise InputError(
+            f"{where} has no lines {BEGIN} and {END}: add them where the tables belong."
+        )
+    return f"{before}{BEGIN}\n\n{block.strip()}\n\n{END}{after}"

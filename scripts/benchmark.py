@@ -1,0 +1,97 @@
+"""Train and score all systems on the same splits with the same scorer, and write their tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from gmb_ner.benchmark.benchmark import Outcome, Workplace, choose_rows, minutes_left, run_rows
+from gmb_ner.benchmark.plots import plot_all
+from gmb_ner.benchmark.row import Row
+from gmb_ner.benchmark.systems import SYSTEMS
+from gmb_ner.benchmark.tables import label_table, replace_block, tables
+from gmb_ner.console import duration, step
+from gmb_ner.errors import InputError
+from gmb_ner.evaluation.report import headline
+from gmb_ner.files import write_text
+from gmb_ner.training.hardware import choose_device
+
+
+@step("benchmark")
+def main(
+    assets: Annotated[Path, typer.Argument(help="Folder of fetched files.")],
+    work: Annotated[Path, typer.Argument(help="Folder for corpora and pipelines.")],
+    results: Annotated[Path, typer.Argument(help="Folder for figures, tables and plots.")],
+    systems: Annotated[str, typer.Option(help="Names by commas; all: every one.")] = "all",
+    protocols: Annotated[str, typer.Option(help="By commas.")] = "canonical,contiguous",
+    seeds: Annotated[int, typer.Option(min=1, help="Of the default on canonical.")] = 3,
+    parts: Annotated[str, typer.Option(help="Every n-th Doc trains; by commas.")] = "1",
+    glove: Annotated[str, typer.Option(help="Text file of GloVe's vectors.")] = "",
+    bert: Annotated[str, typer.Option(help="Directory of bert-base-cased.")] = "",
+    gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
+    max_steps: Annotated[int, typer.Option(help="End trainings early; 0: never.")] = 0,
+    document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,
+) -> None:
+    """Write RESULTS/PROTOCOL/ROW.json for each row that has none yet, tables and plots.
+
+    Run it again after it was ended: it goes on where it was.
+    """
+    device, reason = choose_device(gpu_id)
+    place = Workplace(
+        assets, work, results, Path(glove) if glove else None, Path(bert) if bert else None,
+        device.gpu_id,
+    )  # fmt: skip
+    names = list(SYSTEMS) if systems == "all" else _split(systems)
+    rows = choose_rows(
+        names, _split(protocols), seeds=seeds, parts=_numbers(parts), max_steps=max_steps
+    )
+    if document is not None and not document.is_file():
+        raise InputError(f"There is no file {document}: leave out --document, or name another.")
+    msg.info(f"{len(rows)} rows on {device.name}, as {reason}; those that are not done took two "
+             f"cores {duration(60 * minutes_left(rows, place))}")  # fmt: skip
+
+    def started(row: Row) -> None:
+        msg.info(
+            f"{row.protocol}, {row.name}: about {SYSTEMS[row.system].minutes / row.part:.0f} min"
+        )
+
+    outcomes: list[Outcome] = []
+    for outcome in run_rows(rows, place, started):
+        outcomes.append(outcome)
+        title = f"{outcome.row.protocol}, {outcome.row.name}"
+        if outcome.result is None:
+            msg.warn(f"{title}: {outcome.reason}")
+            continue
+        msg.good(f"{title}: {headline(outcome.result)}")
+        write_text(results / "benchmark.md", _text(outcomes))
+    plot_all(outcomes, results)
+    write_text(results / "benchmark.md", _text(outcomes))
+    if document is not None:
+        text = document.read_text(encoding="utf-8")
+        write_text(document, replace_block(text, _text(outcomes), str(document)))
+    print(_text(outcomes))
+    if failed := [o for o in outcomes if o.result is None and not o.open]:
+        raise InputError(f"{len(failed)} of {len(rows)} rows failed, see {results}/*/*.failed.txt.")
+
+
+def _text(outcomes: list[Outcome]) -> str:
+    return f"{tables(outcomes)}\n{label_table(outcomes)}"
+
+
+def _split(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",") if name.strip()]
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        numbers = [int(number) for number in _split(given)]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{given} is no list of numbers from 1: give such as 1,2,4.")
+    return numbers
+
+
+if __name__ == "__main__":
+    typer.run(main)
