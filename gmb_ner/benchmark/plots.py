@@ -81,14 +81,18 @@ def _scores(axes: Axes, own: Results) -> None:
 
 def _speed(axes: Axes, own: Results) -> None:
     points = sorted(
-        (result["prediction"]["words_per_second"], 100 * result["gold_tokens"]["ents_f"], row)
+        (
+            result["prediction"]["words_per_second"],
+            100 * result["gold_tokens"]["ents_f"],
+            row.system,
+        )
         for row, result in own.items()
     )
-    for i, (speed, f1, row) in enumerate(points):
-        color = BLUE if row.system == DEFAULT else GREY
+    for i, (speed, f1, system) in enumerate(points):
+        color = BLUE if system == DEFAULT else GREY
         axes.scatter(speed, f1, color=color, zorder=3)
         # One above, one below: systems of one kind are as fast as each other.
-        axes.annotate(_title(row), (speed, f1), xytext=(0, 7 if i % 2 else -14),
+        axes.annotate(SYSTEMS[system].title, (speed, f1), xytext=(0, 7 if i % 2 else -14),
                       textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.2, y=0.12)

@@ -62,7 +62,7 @@ def read_vectors(corpus: Path, folder: Path, seed: int, *, file: Path) -> dict[s
         nlp = spacy.blank("en")
         try:
             convert_vectors(nlp, file, truncate=MOST, prune=-1, name=file.stem)
-        except (ValueError, StopIteration) as error:
+        except (ValueError, RuntimeError) as error:  # the latter of an empty file
             raise InputError(
                 f"{file} holds no word vectors ({error or 'it is empty'}): give a word and its "
                 "numbers, as many as of the others, on each line, between single spaces."

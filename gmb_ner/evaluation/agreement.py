@@ -17,7 +17,7 @@ def agreement(docs: Sequence[ScoredDoc]) -> dict[str, float]:
     gold, predicted = tag_sequences(docs)
     seqeval = f1_score(gold, predicted, mode="strict", scheme=IOB2, zero_division=0)
     return {
-        "gmb_ner": f_score(*sentence_counts(docs).sum(axis=0)),
+        "gmb_ner": float(f_score(*sentence_counts(docs).sum(axis=0))),
         "seqeval": float(seqeval),
         "conlleval": conll_f1(gold, predicted),
     }

@@ -12,7 +12,10 @@ from gmb_ner.errors import InputError
 from gmb_ner.training.hardware import Device, choose_device, matmul_flops
 from gmb_ner.training.precision import cpu_has_bfloat16
 
-NAMES = ("minilm", "bert", "minilm-stock", "bert-stock", "cnn", "crf")
+NAMES = (
+    *("minilm", "bert", "minilm-stock", "bert-stock", "cnn", "crf"),
+    *("bilstm", "bilstm-crf", "study-a", "study-b"),
+)
 CONFIGS = {name: f"configs/{name}.cfg" for name in NAMES}
 
 MIN_STEPS = 300  # a small corpus is gone through more often than the config says
@@ -23,7 +26,11 @@ TRAINED_SHARE = 0.76  # of all words: neither test nor dev (canonical)
 
 # Parameters that each piece is multiplied with: all but the embeddings.
 _DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
-_EPOCHS = {"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "cnn": 8, "crf": 5}
+_EPOCHS = {
+    **{"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "study-b": 5},
+    # Of 1,250 sentences, read 20 times.
+    **{"study-a": 0.7, "cnn": 8, "crf": 5, "bilstm": 4, "bilstm-crf": 4},
+}
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
 # Set by hand: the share of the matrix products' speed that an update reaches, in float32 and in
@@ -115,7 +122,7 @@ def estimate_minutes(config: str, device: Device, words: int) -> float:
 
 def encoder_of(config: str) -> str | None:
     """The key in `ENCODERS` of the encoder that one of `NAMES` trains, if it trains one."""
-    key = config.removesuffix("-stock")
+    key = "minilm" if config.startswith("study-") else config.removesuffix("-stock")
     return key if key in ENCODERS else None
 
 

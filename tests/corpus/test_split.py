@@ -16,6 +16,8 @@ from gmb_ner.corpus.split import (
     TRAIN,
     canonical,
     contiguous,
+    fold,
+    fold_of,
     leaked,
     normalise,
 )
@@ -146,6 +148,42 @@ def test_contiguous_never_leaks_and_leaves_out_no_more_than_it_must(texts):
     for i, (part, place) in enumerate(zip(parts, borders, strict=True)):
         earlier = {texts[j] for j in range(i) if rank(borders[j]) < rank(place)}
         assert part == (LEFT_OUT if texts[i] in earlier else place)
+
+
+# folds
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=10, max_size=60), st.integers(2, 5))
+def test_folds_test_each_place_once_and_leak_nothing(texts, of):
+    groups = blocks(len(texts), 2)
+    folds = [fold(texts, groups, number, of, 0.1) for number in range(1, of + 1)]
+    for parts in folds:
+        assert leaked(texts, parts) == []
+        assert DEV in parts and TRAIN in parts
+    for i, of_place in enumerate(zip(*folds, strict=True)):
+        assert sum(part in (TEST, LEFT_OUT) for part in of_place) == 1
+        copies = {j for j, text in enumerate(texts) if text == texts[i]}
+        if copies == {i}:
+            assert TEST in of_place
+
+
+def test_a_fold_is_a_stretch_of_the_file():
+    texts = [f"story {chr(97 + i)}" for i in range(10)]
+    parts = fold(texts, blocks(10, 1), 2, 5, 0.2)
+    assert [i for i, part in enumerate(parts) if part == TEST] == [2, 3]
+    texts[9] = texts[2]
+    assert fold(texts, blocks(10, 1), 2, 5, 0.2)[2] == LEFT_OUT
+
+
+@pytest.mark.parametrize(
+    ("protocol", "found"),
+    [
+        *[("fold-1-of-5", (1, 5)), ("fold-5-of-5", (5, 5)), ("fold-6-of-5", None)],
+        *[("fold-0-of-5", None), ("fold-1-of-1", None), ("canonical", None)],
+    ],
+)
+def test_fold_of(protocol, found):
+    assert fold_of(protocol) == found
 
 
 # leaks

@@ -88,3 +88,18 @@ def test_sequences_that_no_path_fits_are_left_out():
     gold = np.array([[0, 2, 0], [3, 4, 0]])
     both = fit_temperature([(scores, lengths, gold)], start, transition)
     assert both == fit_temperature([(scores[1:], lengths[1:], gold[1:])], start, transition)
+
+
+def test_learned_transitions_are_scaled_as_scores_are():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(40, 6, 3))
+    gold = (scores + rng.gumbel(size=scores.shape))[..., :2].argmax(axis=-1)
+    start, allowed = constraints(["x"])
+    learned = rng.normal(size=(3, 3))
+    once, thrice = (
+        fit_temperature(
+            [(factor * scores, np.full(40, 6), gold)], start, allowed + factor * learned
+        )
+        for factor in (1, 3)
+    )
+    assert thrice == pytest.approx(3 * once, rel=0.01)

@@ -168,6 +168,20 @@ def test_crfs_gradient_is_its_slope(batch):
 
 
 @settings(deadline=None, max_examples=50)
+@given(sequences(), hnp.arrays("f8", (TAGS, TAGS), elements=values))
+def test_the_gradient_of_learned_transitions_is_its_slope(batch, learned):
+    scores, gold, lengths = batch
+    start, allowed = constraints("xy")
+    gradient = np.ones((TAGS, TAGS))
+    crf_negative_log_likelihood(scores, gold, lengths, start, allowed + learned, gradient)
+    expected = slopes(
+        lambda moved: crf_negative_log_likelihood(scores, gold, lengths, start, allowed + moved)[0],
+        learned,
+    )
+    np.testing.assert_allclose(gradient - 1, expected, atol=1e-7)
+
+
+@settings(deadline=None, max_examples=50)
 @given(sequences())
 def test_a_batch_without_a_missing_tag_is_no_other_case(batch):
     """It takes a shorter way, which one missing tag in another sequence closes."""

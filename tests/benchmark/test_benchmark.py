@@ -1,0 +1,205 @@
+"""The benchmark on the built-in sample: its rows, what it does with failures, tables and plots."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gmb_ner.benchmark.benchmark import Outcome, Workplace, choose_rows, minutes_left, run_rows
+from gmb_ner.benchmark.plots import plot_all
+from gmb_ner.benchmark.row import Place, Row, RowError, make_row
+from gmb_ner.benchmark.systems import SYSTEMS
+from gmb_ner.benchmark.tables import BEGIN, END, label_table, replace_block, tables
+from gmb_ner.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+CRF = Row("crf", max_steps=2)
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch):
+    """Rows name their configs as the project's commands do, from its folder."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, sample_corpus):
+    folder = tmp_path_factory.mktemp("benchmark")
+    assets = folder / "assets"
+    assets.mkdir()
+    shutil.copy(ROOT / "corpus" / "sample.csv", assets / "corpus.csv")
+    shutil.copy(sample_corpus.parent / "corpus.json", assets / "corpus.json")
+    return Workplace(assets, folder / "work", folder / "results")
+
+
+@pytest.fixture(scope="module")
+def outcome(place):
+    os.chdir(ROOT)
+    (outcome,) = run_rows([CRF], place)
+    return outcome
+
+
+def test_which_rows():
+    assert choose_rows(["crf", "minilm"], ["canonical", "contiguous"], seeds=2) == [
+        Row("crf"),
+        Row("minilm", seed=0),
+        Row("minilm", seed=1),
+        Row("crf", "contiguous"),
+        Row("minilm", "contiguous"),
+    ]
+    parts = choose_rows(["crf"], ["fold-1-of-3"], parts=[1, 4])
+    assert [row.name for row in parts] == ["crf-0", "crf-0-4th"]
+    with pytest.raises(InputError, match="There is no system bert-large: choose from crf"):
+        choose_rows(["bert-large"], ["canonical"])
+    with pytest.raises(InputError, match="There is no protocol random"):
+        choose_rows(["crf"], ["random"])
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_each_system_has_a_config(system):
+    assert (ROOT / "configs" / f"{system.config}.cfg").is_file()
+
+
+def test_a_row_and_what_is_known_of_it(outcome, place):
+    result = outcome.result
+    assert result == json.loads(place.result(CRF).read_text(encoding="utf-8"))
+    assert place.result(CRF).name == "crf-0-2steps.json"
+    assert result["row"]["system"] == result["config"] == "crf"
+    assert result["corpus"] == "sample" and result["protocol"] == "canonical"
+    counts = result["sentence_counts"]
+    assert len(counts) == result["counts"]["sentences"]
+    right = sum(row[0] for row in counts)
+    assert right == result["error_kinds"]["correct"]
+    assert result["agreement"] == pytest.approx(
+        dict.fromkeys(("gmb_ner", "seqeval", "conlleval"), result["gold_tokens"]["ents_f"])
+    )
+    assert result["model_bytes"] > 10_000
+    for kind in ("training", "prediction"):
+        assert result[kind]["words_per_second"] > 0
+        assert result[kind]["peak_bytes"] > 50e6
+
+
+def test_a_row_that_is_there_is_read(outcome, place):
+    told = []
+    assert list(run_rows([CRF], place, told.append)) == [outcome]
+    assert told == []
+    assert minutes_left([CRF, Row("crf")], place) == SYSTEMS["crf"].minutes
+
+
+def test_a_row_whose_training_is_done_is_only_scored(outcome, place):
+    trained = place.work / "canonical" / CRF.name / "model-best" / "meta.json"
+    before = trained.stat().st_mtime_ns
+    (place.work / "canonical" / CRF.name / "scored.json").unlink()
+    place.result(CRF).unlink()
+    (again,) = run_rows([CRF], place)
+    assert again.result["sentence_counts"] == outcome.result["sentence_counts"]
+    assert trained.stat().st_mtime_ns == before
+
+
+def test_a_failed_row_stops_no_other_and_is_tried_again(outcome, place, monkeypatch):
+    broken = Row("minilm", max_steps=2)
+    (place.assets / "minilm").mkdir()
+    (place.assets / "minilm" / "config.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr("gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets: FakeEncoder())
+    failed, other = run_rows([broken, CRF], place)
+    assert failed.result is None and not failed.open
+    reason = place.results / "canonical" / "minilm-0-2steps.failed.txt"
+    assert str(reason) in failed.reason and reason.read_text(encoding="utf-8")
+    assert other.result is not None
+    text = tables([failed, other])
+    assert "| MiniLM and `linear_ner`: the default | failed |" in text
+    assert f"- canonical, {broken.name}: " in text
+    told = []
+    next(run_rows([broken], place, told.append))
+    assert told == [broken]
+
+
+class FakeEncoder:
+    path = Path("nowhere")
+
+
+def test_what_is_out_of_reach_is_open(place, monkeypatch):
+    monkeypatch.setattr(
+        "gmb_ner.benchmark.benchmark.bert_available", lambda local: (False, "no network")
+    )
+    glove, bert = run_rows([Row("glove"), Row("bert")], place)
+    assert glove.open and glove.reason == "needs a file of GloVe's vectors: --glove"
+    assert bert.open and bert.reason.endswith("no network")
+    assert "| BiLSTM on GloVe | open |" in tables([glove, bert])
+
+
+@pytest.mark.parametrize(
+    "system", ["study-a-bert", "study-a-bert-without-padding", "study-b-bert", "bert", "bert-stock"]
+)
+def test_rows_of_bert_run_with_a_tiny_one(system, place, tiny_bert):
+    (made,) = run_rows([Row(system, max_steps=2)], replace(place, bert=tiny_bert))
+    assert made.reason == ""
+    assert made.result["counts"]["entities"] > 0
+
+
+def test_a_row_of_vectors_from_a_file(place, tmp_path):
+    file = tmp_path / "glove.txt"
+    file.write_text("the 1 2 3\nIraq 0.5 1 0\n", encoding="utf-8")
+    (made,) = run_rows([Row("glove", max_steps=2)], replace(place, glove=file))
+    assert made.reason == ""
+
+
+def test_a_killed_benchmark_leaves_no_process_and_goes_on(place, tmp_path):
+    row = Row("cnn", max_steps=100_000)
+    command = [
+        *(sys.executable, str(ROOT / "scripts" / "benchmark.py"), str(place.assets)),
+        *(str(tmp_path / "work"), str(tmp_path / "results"), "--systems", "cnn"),
+        *("--protocols", "canonical", "--max-steps", str(row.max_steps), "--gpu-id", "-1"),
+    ]
+    log = tmp_path / "work" / "canonical" / row.name / "train.log"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    until = time.monotonic() + 120
+    while not (log.is_file() and "Training pipeline" in log.read_text(encoding="utf-8")):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 30
+    while subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).returncode == 0:
+        assert time.monotonic() < until, "the training goes on without its parent"
+        time.sleep(0.2)
+    assert not (tmp_path / "results" / "canonical" / f"{row.name}.json").exists()
+
+
+def test_what_a_process_said_last_is_told(place, tmp_path):
+    nowhere = Place(str(tmp_path / "none"), str(tmp_path / "row"), str(tmp_path))
+    with pytest.raises(RowError, match=r"There is no file .*train\.spacy"):
+        make_row(CRF, nowhere)
+
+
+def test_tables_and_plots(outcome, place, tmp_path):
+    default = Outcome(Row("minilm", max_steps=2), outcome.result)
+    second = Outcome(Row("minilm", seed=1, max_steps=2), outcome.result)
+    part = Outcome(Row("minilm", part=4, max_steps=2), outcome.result)
+    outcomes = [outcome, default, second, part]
+    text = tables(outcomes)
+    assert text.count("+0.00 (+0.00 to +0.00)") == 1  # the CRF against itself
+    assert "| MiniLM and `linear_ner`: the default, mean of 2 | **" in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+    assert label_table(outcomes).count("\n| ") == 2
+    pictures = plot_all(outcomes, tmp_path)
+    assert [path.name for path in pictures] == [
+        f"{name}-canonical.png"
+        for name in ("scores", "speed", "labels", "forms", "reliability", "learning")
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_replace_block():
+    text = f"Before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replace_block(text, "new\n", "x") == f"Before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+    with pytest.raises(InputError, match=r"BENCHMARKS\.md has no lines"):
+        replace_block("Before", "new", "BENCHMARKS.md")
