@@ -8,6 +8,8 @@ import spacy
 import typer
 from wasabi import table
 
+from gmb_ner.benchmark.costs import Costs, costs
+from gmb_ner.benchmark.plots import plot_speeds
 from gmb_ner.benchmark.prediction_speed import (
     Timings,
     compare,
@@ -34,12 +36,15 @@ def main(
     words: Annotated[int, typer.Option(min=1, help="Of each measurement.")] = 5_000,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each pipeline.")] = 3,
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "-1",
+    score: Annotated[bool, typer.Option(help="Pipelines alone: F1, memory, loading.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Picture to draw (.png).")] = None,
 ) -> None:
     """Print words a second, their ratio to the first of PIPELINES, and the latency of a sentence.
 
     A config stands for a pipeline whose weights learned nothing, which is as fast; huggingface for
     transformers' own pipeline on the same encoder. Then the share of the processor's measured speed
-    in matrix products that the encoders reach, taken for that of --encoder.
+    in matrix products that the encoders reach, taken for that of --encoder. With --score, each
+    pipeline that is a folder once more in a process of its own, on the whole test part.
     """
     kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
     device, _ = choose_device(gpu_id)
@@ -57,10 +62,17 @@ def main(
         entered, docs, sentences=kinds, batch_sizes=sizes, words=words, rounds=rounds
     )
     print(_table(timings, kinds, sizes))
-    texts, counted = texts_of(docs, 1, words)
-    needed = operations_per_word(encoder, texts, counted)
     with_encoder = {name: timings[name] for name in timings if entered[name].has_encoder}
-    print(_roofline(with_encoder, needed, ceilings(device.gpu_id)))
+    if with_encoder:
+        texts, counted = texts_of(docs, 1, words)
+        needed = operations_per_word(encoder, texts, counted)
+        print(_roofline(with_encoder, needed, ceilings(device.gpu_id)))
+    if plot is not None:
+        plot_speeds(timings, kinds, sizes[-1], plot)
+    if score:
+        folders = {name: source for name, source in named.items() if source.is_dir()}
+        alone = {name: costs(folder, corpus / "test.spacy") for name, folder in folders.items()}
+        print(_costs(alone))
 
 
 def _named(pipeline: str) -> tuple[str, Path]:
@@ -93,6 +105,19 @@ def _table(timings: dict[str, Timings], kinds: list[int], sizes: list[int]) -> s
         rows[-len(kinds) * len(sizes)] = (*rows[-len(kinds) * len(sizes)][:5], *latencies)
     header = ("pipeline", "sentences", "batch", "words/s", "ratio", "p50 ms", "p95 ms")
     return str(table(rows, header=header, divider=True, aligns=("l", *"rrrrrr")))
+
+
+def _costs(measured: dict[str, Costs]) -> str:
+    rows = [
+        (
+            *(name, f"{100 * cost.f1:.2f}", f"{cost.load_seconds:.1f}"),
+            *(f"{1000 * cost.first_seconds:.0f}", f"{cost.model_bytes / 1e6:,.0f}"),
+            "?" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e9:.2f}",
+        )
+        for name, cost in measured.items()
+    ]
+    header = ("pipeline, alone", "strict F1", "load s", "first ms", "files MB", "memory GB")
+    return str(table(rows, header=header, divider=True, aligns=("l", *"rrrrr")))
 
 
 def _roofline(timings: dict[str, Timings], needed: float, ceiling: dict[str, float]) -> str:

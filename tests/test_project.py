@@ -53,9 +53,10 @@ def code_of(command: dict) -> set[str]:
     named: list[Path] = []
     if command["name"] == "package":  # the wheel of gmb-ner holds the code of all
         named += ROOT.glob("gmb_ner/**/*.py")
-    if command["name"] in ("train", "evaluate", "prove", "visualize", "export"):
+    rows = ("benchmark", "learning-curve", "kfold")
+    if command["name"] in ("train", "evaluate", "prove", "visualize", "export", *rows):
         named += ROOT.glob("gmb_ner/pipeline/*.py")
-    if command["name"] == "train":
+    if command["name"] in ("train", *rows):
         named.append(ROOT / "gmb_ner/training/reader.py")
     return code.union(*(closure(path) for path in named if path.stat().st_size))
 

@@ -1,10 +1,11 @@
 """The benchmark in pictures, by matplotlib."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from gmb_ner.benchmark.benchmark import Outcome, results_by_row
+from gmb_ner.benchmark.prediction_speed import Timings
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
 from gmb_ner.files import atomic_path
@@ -40,13 +41,15 @@ def plot_all(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     return written
 
 
-def _drawn(draw: Callable[[Axes, Results], None], own: Results, path: Path, title: str) -> Path:
+def _drawn(
+    draw: Callable[[Axes, Results], None], own: Results, path: Path, title: str, *, rows: int = 0
+) -> Path:
     # Not pyplot, which keeps figures and looks for a screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    tall = draw in (_scores, _labels, _forms)
-    figure = Figure(figsize=(9, 1.6 + 0.42 * len(own) if tall else 5.5), layout="constrained")
+    rows = len(own) if draw in (_scores, _labels, _forms) else rows
+    figure = Figure(figsize=(9, 1.6 + 0.42 * rows if rows else 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -55,6 +58,32 @@ def _drawn(draw: Callable[[Axes, Results], None], own: Results, path: Path, titl
     with atomic_path(path) as part:
         figure.savefig(part, format="png", dpi=144)
     return path
+
+
+def plot_speeds(
+    timings: Mapping[str, Timings], kinds: Sequence[int], batch_size: int, path: Path
+) -> Path:
+    """Draw words a second of pipelines, for texts of so many sentences, in batches of one size."""
+
+    names = list(timings)[::-1]
+
+    def draw(axes: Axes, _: Results) -> None:
+        height = 0.8 / len(kinds)
+        for i, name in enumerate(names):
+            for j, n in enumerate(kinds):
+                speed, place = timings[name].speed(n, batch_size), i + height * (len(kinds) - 1 - j)
+                label = f"texts of {n} sentence{'s' if n > 1 else ''}" if i == 0 else ""
+                axes.barh(place, speed, height=0.9 * height, color=LINES[j], label=label)
+                axes.text(speed, place, f" {speed:,.0f}", va="center", fontsize=8)
+        middle = height * (len(kinds) - 1) / 2
+        axes.set_yticks([i + middle for i in range(len(timings))], names)
+        axes.set_xscale("log")
+        axes.margins(x=0.1)
+        axes.set_xlabel("words a second from raw text")
+        axes.legend(loc="lower right", frameon=False)
+        axes.set_title("Speed of prediction")
+
+    return _drawn(draw, {}, path, f"batches of {batch_size}", rows=len(timings) * len(kinds))
 
 
 def _title(row: Row) -> str:

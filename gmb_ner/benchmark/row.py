@@ -4,16 +4,15 @@ A row is a system, a protocol, a seed and a share of the training part. Training
 processes, so that what they need of memory is theirs, and that one that fails takes no other along.
 """
 
-import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gmb_ner.benchmark.process import end_with_parent, wait
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object, write_json
 
@@ -103,7 +102,7 @@ def _once(folder: Path, task: str, record: Path) -> dict[str, Any]:
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            code, peak = _wait(process)
+            code, peak = wait(process)
         except BaseException:
             process.kill()
             process.wait()
@@ -113,16 +112,6 @@ def _once(folder: Path, task: str, record: Path) -> dict[str, Any]:
     took = {"seconds": time.perf_counter() - started, "peak_bytes": peak}
     write_json(record, took)
     return took
-
-
-def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, int | None]:
-    """The exit code of a process, and the most memory that it had (bytes), where that is known."""
-    if not hasattr(os, "wait4"):  # Windows
-        return process.wait(), None
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    factor = 1 if sys.platform == "darwin" else 1024
-    return process.returncode, usage.ru_maxrss * factor
 
 
 def train_row(row: Row, place: Place) -> None:
@@ -208,23 +197,11 @@ def score_row(row: Row, place: Place) -> None:
     write_json(folder / SCORES, result)
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it has: nobody would wait for it."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 TASKS: dict[str, Callable[[Row, Place], None]] = {"train": train_row, "score": score_row}
 
 
 if __name__ == "__main__":
-    _end_with_parent()
+    end_with_parent()
     given = read_object(Path(sys.argv[2]), "run the benchmark again")
     try:
         TASKS[sys.argv[1]](Row(**given["row"]), Place(**given["place"]))

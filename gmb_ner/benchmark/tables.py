@@ -10,9 +10,11 @@ import numpy as np
 from gmb_ner.benchmark.benchmark import Outcome, results_by_row
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
+from gmb_ner.corpus.split import fold_of
 from gmb_ner.errors import InputError
-from gmb_ner.evaluation.intervals import paired_bootstrap
+from gmb_ner.evaluation.intervals import bootstrap_interval, paired_bootstrap
 from gmb_ner.evaluation.report import points
+from gmb_ner.evaluation.scores import f_score
 
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 HEADER = (
@@ -35,11 +37,30 @@ def tables(outcomes: Sequence[Outcome]) -> str:
             parts.append(
                 "\n".join([f"### {protocol}", "", HEADER, ALIGNED, *_rows(whole, results)])
             )
+    if folds := _folds(results):
+        parts.append("\n".join(["### All folds", "", *folds]))
     failed = [o for o in outcomes if o.result is None and not o.open]
     if failed:
         lines = (f"- {o.row.protocol}, {o.row.name}: {o.reason}" for o in failed)
         parts.append("\n".join(["Failed:", "", *lines]))
     return "\n\n".join(parts) + "\n"
+
+
+def _folds(results: Results) -> list[str]:
+    """Of systems that were scored on several folds: mean, deviation, all sentences together."""
+    lines = []
+    for system in dict.fromkeys(row.system for row in results):
+        found = [r for row, r in results.items() if row.system == system and fold_of(row.protocol)]
+        if len(found) > 1:
+            f1 = [100 * result["gold_tokens"]["ents_f"] for result in found]
+            counts = np.concatenate([result["sentence_counts"] for result in found])
+            low, high = bootstrap_interval(counts)
+            lines.append(
+                f"- {SYSTEMS[system].title}: {len(f1)} folds, mean {mean(f1):.2f}, sd "
+                f"{stdev(f1):.2f}; all {len(counts):,} sentences together "
+                f"{points(f_score(*counts.sum(axis=0)))} ({points(low)} to {points(high)})"
+            )
+    return lines
 
 
 def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:

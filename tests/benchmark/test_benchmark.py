@@ -198,6 +198,17 @@ def test_tables_and_plots(outcome, place, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
+def test_folds_are_summed_up(outcome):
+    folds = [
+        Outcome(Row("crf", f"fold-{number}-of-2", max_steps=2), outcome.result) for number in (1, 2)
+    ]
+    sentences = 2 * outcome.result["counts"]["sentences"]
+    f1 = f"{100 * outcome.result['gold_tokens']['ents_f']:.2f}"
+    text = tables(folds)
+    assert f"2 folds, mean {f1}, sd 0.00; all {sentences} sentences together {f1} (" in text
+    assert "All folds" not in tables(folds[:1])
+
+
 def test_replace_block():
     text = f"Before\n{BEGIN}\nold\n{END}\nafter\n"
     assert replace_block(text, "new\n", "x") == f"Before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"

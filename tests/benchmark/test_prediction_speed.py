@@ -17,6 +17,9 @@ from gmb_ner.benchmark.prediction_speed import (
 )
 from gmb_ner.benchmark.roofline import operations_per_word
 from gmb_ner.errors import InputError
+from gmb_ner.evaluation.files import load_docs
+from gmb_ner.evaluation.predict import predict_gold_tokens
+from gmb_ner.evaluation.scores import strict_scores
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -110,6 +113,26 @@ def test_the_command_prints_a_table(run, sample_corpus, tiny_bert):
     assert [line[1:3] + line[4:5] for line in lines] == [["1", "1", "1.00"], ["2", "1", "1.00"]]
     assert len(lines[0]) == 7  # with the latencies, which stand once for each pipeline
     assert "ours, bfloat16" in done.output
+
+
+def test_the_command_draws_and_scores(run, sample_corpus, tmp_path):
+    nlp = spacy.blank("en")
+    entity = next(e for d in load_docs(sample_corpus / "test.spacy", nlp.vocab) for e in d.ents)
+    pattern = {"label": entity.label_, "pattern": entity.text}
+    nlp.add_pipe("entity_ruler").add_patterns([pattern])
+    nlp.to_disk(tmp_path / "ruler")
+    done = run(
+        *(sample_corpus, f"ruler={tmp_path / 'ruler'}", "--sentences", "1", "--batch-sizes", "2"),
+        *("--words", "20", "--rounds", "1", "--plot", tmp_path / "speed.png", "--score"),
+        *("--encoder", ROOT / "nowhere"),
+    )
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    docs = load_docs(sample_corpus / "test.spacy", nlp.vocab)
+    expected = strict_scores(docs, predict_gold_tokens(nlp, docs))["ents_f"]
+    cells = [line for line in done.output.splitlines() if line.startswith("ruler ")][-1].split()
+    assert cells[:2] == ["ruler", f"{100 * expected:.2f}"] and expected > 0
+    assert 0.05 < float(cells[-1]) < 5  # GB
 
 
 @pytest.mark.parametrize(
