@@ -100,4 +100,4 @@ def test_config_is_what_fill_config_writes(path, tmp_path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_no_config_discards_oversize_batches(path):
     config = spacy.util.load_config(path)
-    assert config["training"]["batcher"]["discard_oversize"] is False
+    assert config["training"]["batcher"].get("discard_oversize", False) is False

@@ -106,3 +106,11 @@ def test_nothing_is_lost_where_spacys_reader_drops_long_docs(nlp, path):
 
 def test_registered():
     assert spacy.registry.readers.get("gmb_ner.DocReader.v1") is create_doc_reader
+
+
+def test_sentences_are_docs_of_their_own(nlp, path):
+    examples = list(create_doc_reader(path, sentences=True)(nlp))
+    assert [tokens(example) for example in examples] == 2 * [WORDS[:4], WORDS[7:]]
+    assert entities(examples[0]) == [("Ada Lin", "per")]
+    # And what is limited is sentences.
+    assert len(list(create_doc_reader(path, sentences=True, limit=3)(nlp))) == 3
