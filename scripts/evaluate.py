@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from spacy.tokens import Doc
 from wasabi import Printer
 
 from gmb_ner.console import step
+from gmb_ner.corpus.docs import write_docbin
 from gmb_ner.evaluation.evaluate import SAMPLE_NOTE, evaluate
 from gmb_ner.evaluation.files import (
     choose_gpu,
@@ -22,7 +24,7 @@ from gmb_ner.evaluation.report import (
     headline,
     summary,
 )
-from gmb_ner.files import write_json
+from gmb_ner.files import atomic_path, write_json
 
 msg = Printer(line_max=100)
 
@@ -39,12 +41,16 @@ def main(
         str | None, typer.Option(help="identity, onto or conll: rename gold and prediction")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Documents a batch")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Documents with the predictions, on gold tokens (.spacy)")
+    ] = None,
 ) -> None:
     """Score MODEL's entities on DOCS, show the reports and write the scores to OUTPUT."""
     source, trained = read_manifest(manifest), read_run(run)
     if source.sample:
         msg.warn(SAMPLE_NOTE)
     nlp = load_pipeline(model, choose_gpu(gpu_id, trained))
+    predicted: list[Doc] = []
     result = evaluate(
         nlp,
         load_docs(docs, nlp.vocab),
@@ -55,6 +61,7 @@ def main(
         label_map=label_map,
         batch_size=batch_size,
         progress=True,
+        predicted=predicted,
     )
     msg.divider("By label: seqeval, strict, IOB2, gold tokens")
     print(result["classification_report"])
@@ -65,6 +72,9 @@ def main(
         msg.divider("Confidences: calibration, gold tokens")
         print(calibration_text(result["calibration"]), end="\n\n")
     print(summary(result), end="\n\n")
+    if predictions is not None:
+        with atomic_path(predictions) as part:
+            write_docbin(predicted, part)
     write_json(output, result)
     msg.info(f"Scores written to {output}")
     if source.sample:

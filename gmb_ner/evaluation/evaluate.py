@@ -42,6 +42,7 @@ def evaluate(
     batch_size: int | None = None,
     progress: bool = False,
     scored: list[ScoredDoc] | None = None,
+    predicted: list[Doc] | None = None,
 ) -> dict[str, Any]:
     """Score a pipeline's entities on gold tokens and from raw text.
 
@@ -53,7 +54,8 @@ def evaluate(
     label_map: renames gold and prediction alike, see `gmb_ner.pipeline.labels`.
     batch_size: documents a batch; the pipeline's own by default.
     progress: show a progress bar on terminals.
-    scored: an empty list, which gets what was scored on gold tokens, for figures of one's own.
+    scored, predicted: empty lists, which get what was scored on gold tokens and the Docs with its
+        predictions, for figures of one's own.
 
     Returns a dict ready for JSON; scores are fractions (0..1), None where undefined:
         corpus, protocol, config, seed, label_map (and `note` for the sample);
@@ -89,6 +91,8 @@ def evaluate(
         pairs = zip(references, bar(from_tokens, "gold tokens"), strict=True)
         for example in relabel((Example(doc, ref) for ref, doc in pairs), changes):
             scored.append(scored_doc(example.reference, example.predicted))
+            if predicted is not None:
+                predicted.append(example.predicted)
             yield example
 
     gold_tokens = score_entities(kept())
