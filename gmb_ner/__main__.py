@@ -1,5 +1,6 @@
 """The command `gmb_ner`: what an installed pipeline is used by, outside of Python."""
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from gmb_ner.annotate.job import Counts, Job, finished, prepare, remove_unfinish
 from gmb_ner.annotate.records import read_records
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
+from gmb_ner.pipeline.loading import load_model
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -101,6 +103,51 @@ def annotate(
     )
     if failed := sum(1 for path in (output / "errors").glob("*.jsonl") for _ in path.open()):
         msg.warn(f"{failed:,} records could not be annotated: see {output / 'errors'}")
+
+
+@app.command()
+@step("serve")
+def serve(
+    model: Annotated[str, typer.Option(help="Name or folder of a pipeline.")],
+    host: Annotated[str, typer.Option(help="Address; 0.0.0.0 for all of this machine's.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    text_chars: Annotated[
+        int, typer.Option(min=1, help="Characters of a text, at most.")
+    ] = 100_000,
+    texts: Annotated[int, typer.Option(min=1, help="Texts of a request, at most.")] = 1_000,
+    body_bytes: Annotated[int, typer.Option(min=1, help="Of a request, at most.")] = 2_000_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="To an answer, at most.")] = 30,
+    waiting_chars: Annotated[
+        int, typer.Option(min=1, help="Of all requests that wait, at most.")
+    ] = 1_000_000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts read together.")] = 32,
+) -> None:
+    """Answer requests over HTTP, and show a page to try the pipeline at /.
+
+    If the environment holds $GMB_NER_API_KEY, requests to /v1 have to bring it. SIGTERM ends the
+    service when all that it has accepted is answered.
+    """
+    try:
+        import uvicorn
+
+        from gmb_ner.serve.app import Limits, create_app
+    except ImportError as error:
+        raise InputError(
+            f"serve needs {error.name}, which is missing: pip install 'gmb-ner[serve]'."
+        ) from error
+    limits = Limits(
+        text_chars=text_chars,
+        texts=texts,
+        body_bytes=body_bytes,
+        seconds=seconds,
+        waiting_chars=waiting_chars,
+        batch_size=batch_size,
+    )
+    nlp = load_model(model)
+    application = create_app(nlp, limits, os.environ.get("GMB_NER_API_KEY") or None)
+    uvicorn.run(application, host=host, port=port, server_header=False, timeout_keep_alive=5)
 
 
 if __name__ == "__main__":

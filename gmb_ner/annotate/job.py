@@ -17,6 +17,7 @@ from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
 from gmb_ner.errors import InputError
 from gmb_ner.files import atomic_path, read_object, write_json, write_text
 from gmb_ner.pipeline.entities import register_confidence
+from gmb_ner.pipeline.loading import load_model
 
 JOB = "job.json"
 ERRORS = "errors"
@@ -141,10 +142,7 @@ def load(job: Job) -> Language:
             spacy.require_gpu(job.gpu_id)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"GPU {job.gpu_id} cannot be used ({error}).") from error
-    try:
-        nlp = spacy.load(job.model)
-    except (OSError, ImportError, ValueError) as error:
-        raise InputError(f"{job.model} cannot be loaded ({error}).") from error
+    nlp = load_model(job.model)
     if job.threshold is not None:
         recognizers: list[Any] = [pipe for _, pipe in nlp.pipeline if hasattr(pipe, "threshold")]
         if not recognizers:

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import cycle
 
 from spacy import displacy
-from spacy.displacy.render import EntityRenderer
 from spacy.glossary import GLOSSARY
 
 from gmb_ner.evaluation.comparison import ComparedEntity, Comparison
 from gmb_ner.evaluation.report import points
 from gmb_ner.evaluation.scores import f_score
-from gmb_ner.pipeline.labels import DISPLACY_COLORS, LABELS
+from gmb_ner.pipeline.labels import LABELS, label_colors
 
 MARK = """<mark class="entity {state}" style="background: {bg}">\
 {text}<span class="label">{label}{kb_link}</span>{hint}</mark>"""
@@ -46,18 +44,6 @@ def entities_page(
         legend="\n".join(_legend_entry(label, colors[label]) for label in labels),
         documents="\n".join(_card(doc, colors) for doc in shown),
     )
-
-
-def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """A background for each label: displaCy's or ours, else the palette's colours in turn.
-
-    displaCy itself paints labels without a colour grey, all of them alike.
-    """
-    known = EntityRenderer(options={"colors": DISPLACY_COLORS}).colors
-    labels = list(labels)
-    taken = {known[label.upper()] for label in labels if label.upper() in known}
-    spare = cycle([c for c in DISPLACY_COLORS.values() if c not in taken] or ["#dddddd"])
-    return {label: known.get(label.upper()) or next(spare) for label in labels}
 
 
 def _card(doc: Comparison, colors: Mapping[str, str]) -> str:

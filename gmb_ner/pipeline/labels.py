@@ -4,7 +4,8 @@ Importing this module (which loading the entity scorer does) lets `spacy.explain
 labels; displaCy finds the colours through the entry point group `spacy_displacy_colors`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import cycle
 
 from spacy.glossary import GLOSSARY
 
@@ -109,6 +110,21 @@ def resolve_label_map(label_map: str | LabelMap | None) -> dict[str, str | None]
 def displacy_colors() -> dict[str, str]:
     """The palette by label (hex RGB), as displaCy's registry of colours expects it."""
     return dict(DISPLACY_COLORS)
+
+
+def label_colors(labels: Iterable[str]) -> dict[str, str]:
+    """A background for each label: displaCy's or ours, else the palette's colours in turn.
+
+    displaCy itself paints labels without a colour grey, all of them alike.
+    """
+    # Only now: displaCy is for pages alone.
+    from spacy.displacy.render import EntityRenderer
+
+    known = EntityRenderer(options={"colors": DISPLACY_COLORS}).colors
+    labels = list(labels)
+    taken = {known[label.upper()] for label in labels if label.upper() in known}
+    spare = cycle([c for c in DISPLACY_COLORS.values() if c not in taken] or ["#dddddd"])
+    return {label: known.get(label.upper()) or next(spare) for label in labels}
 
 
 for _label, _description in LABELS.items():

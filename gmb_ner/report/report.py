@@ -13,7 +13,6 @@ from spacy import displacy
 from spacy.tokens import Doc
 
 from gmb_ner.errors import InputError
-from gmb_ner.evaluation.entities_page import label_colors
 from gmb_ner.evaluation.evaluate import SAMPLE_NOTE
 from gmb_ner.evaluation.findings import (
     SUSPECT,
@@ -28,7 +27,7 @@ from gmb_ner.evaluation.intervals import bootstrap_interval
 from gmb_ner.evaluation.report import points
 from gmb_ner.evaluation.scored import ScoredDoc, is_scored, scored_doc
 from gmb_ner.evaluation.scores import sentence_counts
-from gmb_ner.pipeline.labels import LABELS
+from gmb_ner.pipeline.labels import LABELS, label_colors
 from gmb_ner.report import pictures
 
 # The study's F1 by token, B and I merged (W. Lin and J. Liu 2020).

@@ -29,7 +29,7 @@ _DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
 _EPOCHS = {
     **{"minilm": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "study-b": 5},
     # Of 1,250 sentences, read 20 times.
-    **{"study-a": 0.7, "cnn": 8, "crf": 5, "bilstm": 4, "bilstm-crf": 4},
+    **{"study-a": 0.7, "cnn": 3, "crf": 5, "bilstm": 3, "bilstm-crf": 3},
 }
 _PIECES_PER_WORD = 1.3
 _WORDS_PER_STEP = 1000
