@@ -1,0 +1,11 @@
+# The exported pipeline over HTTP: `spacy project run onnx` first, then `docker build -t gmb-ner .`
+FROM python:3.12-slim
+WORKDIR /app
+COPY packages/onnx/*.whl /wheels/
+# The wheels of this project from here, what they need from the index.
+RUN pip install --no-cache-dir --find-links /wheels en_ner_gmb_sm_onnx "gmb-ner[onnx,serve]" \
+    && useradd --system --no-create-home app
+USER app
+EXPOSE 8000
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz')"]
+CMD ["gmb_ner", "serve", "--model", "en_ner_gmb_sm_onnx", "--host", "0.0.0.0"]
