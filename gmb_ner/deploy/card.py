@@ -3,13 +3,19 @@
 from typing import Any
 
 from gmb_ner.deploy.facts import Facts
-from gmb_ner.pipeline.labels import LABELS
+from gmb_ner.pipeline.labels import CONVENTIONS, LABELS
 
 SAMPLE_WARNING = (
     "SAMPLE: trained and tested on the small built-in sample of gmb-ner, not on the corpus. "
     "It shows that everything works; its entities and its figures are worth nothing."
 )
 CODE_LICENCE = "MIT"
+SURE, RARE = 0.9, 100
+INTENDED = (
+    "Finding names, places, organizations and times in English text of the kind of news, for "
+    "search, statistics and reading aids. Not for decisions about people without somebody who "
+    "checks, nor for other languages."
+)
 
 
 def describe(facts: Facts, onnx: bool = False) -> str:
@@ -81,15 +87,75 @@ def readme(facts: Facts, meta: dict[str, Any]) -> str:
                 ("Licence", facts.licence),
             ],
         ),
+        "## Intended use",
+        INTENDED,
         "## Scores",
         _measure(facts),
         _score_table(facts),
+        _confidence(facts),
         "## Labels",
-        _table(("Label", "Meaning"), [(f"`{name}`", LABELS.get(name, "")) for name in labels]),
+        _table(
+            ("Label", "Meaning", "As in"),
+            [(f"`{name}`", LABELS.get(name, ""), CONVENTIONS.get(name, "")) for name in labels],
+        ),
+        "## Limits",
+        _limits(facts),
+        "## Made by",
+        _again(facts),
         "## Sources and licences",
         licences(facts),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _confidence(facts: Facts) -> str:
+    """What the confidences are worth; nothing where there are none."""
+    calibration = facts.scores.get("calibration")
+    if not calibration:
+        return ""
+    at = next((row for row in calibration["thresholds"] if row["threshold"] == SURE), None)
+    text = (
+        "Each entity has a confidence, `ent._.confidence`: the probability that it stands there "
+        "with exactly these borders and this label. Expected calibration error on the test part: "
+        f"{calibration['ece']:.3f}."
+    )
+    if at and at["precision"] is not None and at["recall"] is not None:
+        text += (
+            f" Of entities with {SURE} or more, {points(at['precision'])} % are right; that finds "
+            f"{points(at['recall'])} % of all."
+        )
+    return text
+
+
+def _limits(facts: Facts) -> str:
+    """What it cannot do, and what is known of the errors of its corpus."""
+    found = facts.scores["gold_tokens"].get("ents_per_type") or {}
+    rare = [f"`{label}` ({of['support']})" for label, of in found.items() if of["support"] < RARE]
+    lines = [
+        "- The same name can get another label in another sentence.",
+        "- On texts of another kind or time than those it has learned from it finds less: score "
+        "some hundred sentences of your own first.",
+    ]
+    if rare:
+        lines.append(
+            f"- Labels with fewer than {RARE} test entities have scores that are hardly known, "
+            f"and are unreliable: {', '.join(rare)}."
+        )
+    if facts.corpus == "gmb":
+        lines.append(
+            "- The corpus is news of the years after 2000, annotated by machines and corrected "
+            "here and there. Its duplicate sentences agree with each other at a strict F1 of .932: "
+            "figures near that, here or elsewhere, deserve distrust."
+        )
+    return "\n".join(lines)
+
+
+def _again(facts: Facts) -> str:
+    seed = "" if facts.seed is None else f" --vars.seed {facts.seed}"
+    return (
+        f"```bash\nspacy project run all . --vars.config {facts.config} --vars.protocol "
+        f"{facts.protocol}{seed}\n```"
+    )
 
 
 def licences(facts: Facts) -> str:
@@ -148,11 +214,13 @@ def _measure(facts: Facts) -> str:
 def _score_table(facts: Facts) -> str:
     tokens, text = facts.scores["gold_tokens"], facts.scores["raw_text"]
     by_label, by_label_text = tokens.get("ents_per_type") or {}, text.get("ents_per_type") or {}
+    intervals = facts.scores.get("interval95_by_label") or {}
     rows = [
         (
             f"`{label}`",
             f"{by_label.get(label, {}).get('support', 0):,}",
             *(points(by_label.get(label, {}).get(key)) for key in "prf"),
+            _interval(intervals.get(label)),
             *(points(by_label_text.get(label, {}).get(key)) for key in "prf"),
         )
         for label in sorted({*by_label, *by_label_text})
@@ -164,13 +232,18 @@ def _score_table(facts: Facts) -> str:
             "**all**",
             f"{support:,}",
             *(points(tokens.get(key)) for key in totals),
+            _interval(facts.scores["interval95"]),
             *(points(text.get(key)) for key in totals),
         )
     )
-    macro = (points(tokens.get("macro_f")), "", "", points(text.get("macro_f")))
+    macro = (points(tokens.get("macro_f")), "", "", "", points(text.get("macro_f")))
     rows.append(("mean of the labels", "", "", "", *macro))
-    header = ("Label", "Support", "P", "R", "F", "P raw text", "R raw text", "F raw text")
+    header = ("Label", "Support", "P", "R", "F", "95 %", "P raw text", "R raw text", "F raw text")
     return _table(header, rows, numbers=True)
+
+
+def _interval(interval: list[float] | None) -> str:
+    return "" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], numbers: bool = False) -> str:

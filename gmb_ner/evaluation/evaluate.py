@@ -14,7 +14,7 @@ from gmb_ner.evaluation.errors import confusion_table, error_kinds
 from gmb_ner.evaluation.intervals import bootstrap_interval
 from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
 from gmb_ner.evaluation.report import classification_report
-from gmb_ner.evaluation.scored import ScoredDoc, is_scored, scored_doc
+from gmb_ner.evaluation.scored import ScoredDoc, is_scored, only_label, scored_doc
 from gmb_ner.evaluation.scores import (
     sentence_counts,
     strict_scores,
@@ -64,6 +64,7 @@ def evaluate(
             `gmb_ner.pipeline.scorer.score_entities` defines them;
         token_f_without_o, token_f_by_label: see `gmb_ner.evaluation.scores`, on gold tokens;
         interval95: [low, high] of ents_f on gold tokens, bootstrap over sentences;
+        interval95_by_label: the same of each label;
         words_per_second: gold tokens of the documents by the time they take from raw text;
         confusion (gold label -> predicted label -> count) and error_kinds, on gold tokens: see
             `gmb_ner.evaluation.errors`;
@@ -111,11 +112,20 @@ def evaluate(
         "token_f_without_o": token_f_without_o(scored),
         "token_f_by_label": token_f_by_label(scored),
         "interval95": list(bootstrap_interval(sentence_counts(scored))),
+        "interval95_by_label": _intervals_by_label(scored),
         "words_per_second": sum(len(doc) for doc in references) / stopwatch.seconds,
         "confusion": confusion_table(scored).to_dict(orient="index"),
         "error_kinds": error_kinds(scored),
         "calibration": calibration(scored),
         "classification_report": classification_report(scored),
+    }
+
+
+def _intervals_by_label(scored: Sequence[ScoredDoc]) -> dict[str, list[float]]:
+    labels = {label for doc in scored for *_, label in (*doc.gold, *doc.predicted)}
+    return {
+        label: list(bootstrap_interval(sentence_counts(only_label(doc, label) for doc in scored)))
+        for label in sorted(labels)
     }
 
 

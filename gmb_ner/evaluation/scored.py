@@ -56,6 +56,14 @@ def scored_doc(reference: Doc, predicted: Doc) -> ScoredDoc:
     )
 
 
+def only_label(doc: ScoredDoc, label: str) -> ScoredDoc:
+    """The document with the entities of one label, without confidences."""
+    gold, predicted = (
+        [span for span in spans if span[2] == label] for spans in (doc.gold, doc.predicted)
+    )
+    return ScoredDoc(doc.annotated, doc.sentences, gold, predicted, None)
+
+
 def is_scored(reference: Doc) -> bool:
     """Whether any token of a reference has annotation."""
     return any(token.ent_iob != 0 for token in reference)

@@ -23,10 +23,8 @@ from gmb_ner.evaluation.findings import (
     suspects,
 )
 from gmb_ner.evaluation.forms import by_form, forms_of
-from gmb_ner.evaluation.intervals import bootstrap_interval
 from gmb_ner.evaluation.report import points
-from gmb_ner.evaluation.scored import ScoredDoc, is_scored, scored_doc
-from gmb_ner.evaluation.scores import sentence_counts
+from gmb_ner.evaluation.scored import is_scored, scored_doc
 from gmb_ner.pipeline.labels import LABELS, label_colors
 from gmb_ner.report import pictures
 
@@ -36,7 +34,6 @@ STUDY = {
     **{"gpe": 0.95, "art": 0.22, "eve": 0.33, "nat": 0.38},
 }
 SHOWN, FREQUENT = 60, 30
-LABEL_SAMPLES = 2_000  # of the bootstrap of each label
 KINDS = {
     "label": "right borders, wrong label",
     "boundary": "right label, wrong borders",
@@ -90,20 +87,19 @@ def make_report(material: Material) -> Report:
     docs = [scored_doc(reference, predicted) for reference, predicted in pairs]
     found = findings(references, docs)
     forms = by_form(references, docs, forms_of(material.train))
-    labels = _label_rows(material.scores, docs)
+    labels = _label_rows(material.scores)
     doubtful = suspects(found)
     lines = "".join(json.dumps(f.as_dict(), ensure_ascii=False) + "\n" for f in doubtful)
     html = _page(material, labels, forms, found, doubtful, lines)
     return Report(html, _markdown(material, labels, forms, found), lines)
 
 
-def _label_rows(scores: Mapping[str, Any], docs: Sequence[ScoredDoc]) -> list[dict[str, Any]]:
+def _label_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The scores of each label with their intervals, the frequent ones first."""
     of_gmb = scores["corpus"] == "gmb"
     rows = []
     for label, found in scores["gold_tokens"]["ents_per_type"].items():
-        own = [_only(doc, label) for doc in docs]
-        low, high = bootstrap_interval(sentence_counts(own), samples=LABEL_SAMPLES)
+        low, high = scores["interval95_by_label"][label]
         rows.append(
             {
                 "label": label,
@@ -116,17 +112,6 @@ def _label_rows(scores: Mapping[str, Any], docs: Sequence[ScoredDoc]) -> list[di
             }
         )
     return sorted(rows, key=lambda row: -row["support"])
-
-
-def _only(doc: ScoredDoc, label: str) -> ScoredDoc:
-    """A document with the entities of one label."""
-    return ScoredDoc(
-        doc.annotated,
-        doc.sentences,
-        [span for span in doc.gold if span[2] == label],
-        [span for span in doc.predicted if span[2] == label],
-        None,
-    )
 
 
 def _page(

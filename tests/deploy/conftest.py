@@ -102,6 +102,11 @@ def run_files(tmp_path) -> Callable[..., dict[str, Path]]:
                 "gold_tokens": scores(0.8123),
                 "raw_text": scores(0.8011),
                 "interval95": [0.8, 0.82],
+                "interval95_by_label": {"geo": [0.84, 0.855]},
+                "calibration": {
+                    "ece": 0.0123,
+                    "thresholds": [{"threshold": 0.9, "precision": 0.97, "recall": 0.5}],
+                },
                 "words_per_second": 12345.6,
             },
             "fetched": {

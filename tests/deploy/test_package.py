@@ -127,8 +127,12 @@ def test_a_plain_pipeline_becomes_two_wheels_and_their_list(plain_model, run_fil
     assert b"odbl/1-0" in inside["en_ner_gmb_cnn/en_ner_gmb_cnn-0.1.0/LICENSES_SOURCES"]
     readme = inside["en_ner_gmb_cnn/en_ner_gmb_cnn-0.1.0/README.md"].decode()
     assert 'nlp = spacy.load("en_ner_gmb_cnn")' in readme
-    assert "| `geo` | 1,200 | 90.00 | 80.00 | 84.70 |" in readme
-    assert "| **all** | 1,234 | 81.23 | 81.23 | 81.23 | 80.11 | 80.11 | 80.11 |" in readme
+    assert "| `geo` | 1,200 | 90.00 | 80.00 | 84.70 | 84.00 to 85.50 |" in readme
+    total = "| **all** | 1,234 | 81.23 | 81.23 | 81.23 | 80.00 to 82.00 | 80.11 | 80.11 | 80.11 |"
+    assert total in readme
+    assert "0.012. Of entities with 0.9 or more, 97.00 % are right; that finds 50.00 %" in readme
+    assert "hardly known" in readme and "`per` (34)" in readme and "`geo` (" not in readme
+    assert "--vars.config cnn --vars.protocol canonical --vars.seed 7" in readme
     assert "95 % interval of F on gold tokens: 80.00 to 82.00" in readme
     assert "seed 7" in readme and "`canonical`" in readme
     assert "SAMPLE" not in readme

@@ -91,6 +91,7 @@ def test_text_is_text(material, sample_corpus):
     scores = json.loads(json.dumps(material.scores))
     scores["config"] = EVIL
     scores["gold_tokens"]["ents_per_type"][EVIL] = {"p": 0.0, "r": 0.0, "f": 0.0, "support": 0}
+    scores["interval95_by_label"][EVIL] = [0.0, 0.0]
     report = make_report(replace(material, scores=scores, references=[gold], predictions=[found]))
     assert EVIL not in report.html
     assert len(Elements(report.html).of("script")) == 1
