@@ -54,7 +54,9 @@ def _drawn(
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes, own)
-    axes.set_title(f"{axes.get_title()} ({title})", loc="left", fontsize=11)
+    said = axes.get_title()
+    axes.set_title("")
+    axes.set_title(f"{said} ({title})", loc="left", fontsize=11)
     with atomic_path(path) as part:
         figure.savefig(part, format="png", dpi=144)
     return path
@@ -65,25 +67,31 @@ def plot_speeds(
 ) -> Path:
     """Draw words a second of pipelines, for texts of so many sentences, in batches of one size."""
 
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
+
     names = list(timings)[::-1]
 
     def draw(axes: Axes, _: Results) -> None:
-        height = 0.8 / len(kinds)
-        for i, name in enumerate(names):
-            for j, n in enumerate(kinds):
-                speed, place = timings[name].speed(n, batch_size), i + height * (len(kinds) - 1 - j)
-                label = f"texts of {n} sentence{'s' if n > 1 else ''}" if i == 0 else ""
-                axes.barh(place, speed, height=0.9 * height, color=LINES[j], label=label)
-                axes.text(speed, place, f" {speed:,.0f}", va="center", fontsize=8)
-        middle = height * (len(kinds) - 1) / 2
-        axes.set_yticks([i + middle for i in range(len(timings))], names)
+        for color, marker, n in zip(LINES, "osD^v", kinds, strict=False):
+            speeds = [timings[name].speed(n, batch_size) for name in names]
+            label = f"texts of {n} sentence{'s' if n > 1 else ''}"
+            axes.plot(speeds, range(len(names)), marker, color=color, label=label)
+        for place, name in enumerate(names):
+            fastest = max(timings[name].speed(n, batch_size) for n in kinds)
+            axes.annotate(f"{fastest:,.0f}", (fastest, place), xytext=(8, 0),
+                          textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+        axes.set_yticks(range(len(names)), names)
         axes.set_xscale("log")
-        axes.margins(x=0.1)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.minorticks_off()
+        axes.margins(x=0.12)
+        axes.grid(True, axis="x", color="#dddddd")
         axes.set_xlabel("words a second from raw text")
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="upper right", frameon=False)
         axes.set_title("Speed of prediction")
 
-    return _drawn(draw, {}, path, f"batches of {batch_size}", rows=len(timings) * len(kinds))
+    return _drawn(draw, {}, path, f"batches of {batch_size}", rows=len(timings))
 
 
 def _title(row: Row) -> str:
