@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from gmb_ner.benchmark.benchmark import Outcome, Workplace, choose_rows, minutes_left, run_rows
+from gmb_ner.benchmark.benchmark import (
+    Outcome,
+    Workplace,
+    choose_rows,
+    minutes_left,
+    run_rows,
+    why_open,
+)
 from gmb_ner.benchmark.plots import plot_all
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import SYSTEMS
@@ -32,6 +39,7 @@ def main(
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
     max_steps: Annotated[int, typer.Option(help="End trainings early; 0: never.")] = 0,
     document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,
+    done_only: Annotated[bool, typer.Option(help="Make no row: tables of what is there.")] = False,
 ) -> None:
     """Write RESULTS/PROTOCOL/ROW.json for each row that has none yet, tables and plots.
 
@@ -57,6 +65,8 @@ def main(
         )
 
     outcomes: list[Outcome] = []
+    if done_only:
+        rows = [row for row in rows if place.result(row).is_file() or why_open(row, place)]
     for outcome in run_rows(rows, place, started):
         outcomes.append(outcome)
         title = f"{outcome.row.protocol}, {outcome.row.name}"

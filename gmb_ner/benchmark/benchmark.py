@@ -97,7 +97,7 @@ def run_rows(
             yield Outcome(row, read_object(path, "remove it and run the benchmark again"))
             continue
         failed = path.with_suffix(".failed.txt")
-        if reason := _out_of_reach(row, place):
+        if reason := why_open(row, place):
             yield Outcome(row, reason=reason, open=True)
             continue
         started(row)
@@ -113,7 +113,8 @@ def run_rows(
         yield Outcome(row, result)
 
 
-def _out_of_reach(row: Row, place: Workplace) -> str:
+def why_open(row: Row, place: Workplace) -> str:
+    """What a row needs that is out of reach; empty where it can be made."""
     system = SYSTEMS[row.system]
     if row.system == "glove" and place.glove is None:
         return "needs a file of GloVe's vectors: --glove"
