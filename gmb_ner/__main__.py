@@ -132,7 +132,8 @@ def serve(
     try:
         import uvicorn
 
-        from gmb_ner.serve.app import Limits, create_app
+        from gmb_ner.serve.app import create_app
+        from gmb_ner.serve.messages import Limits
     except ImportError as error:
         raise InputError(
             f"serve needs {error.name}, which is missing: pip install 'gmb-ner[serve]'."

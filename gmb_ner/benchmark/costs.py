@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gmb_ner.benchmark.process import wait
+from gmb_ner.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Costs:
 def costs(pipeline: Path, docs: Path) -> Costs:
     """Measure a trained or exported pipeline.
 
-    pipeline: its folder. docs: the test part, which it is scored on. Raises RuntimeError where the
+    pipeline: its folder. docs: the test part, which it is scored on. Raises InputError where the
     process fails, with what it said last.
     """
     command = [sys.executable, "-m", "gmb_ner.benchmark.costs", str(pipeline), str(docs)]
@@ -39,7 +40,7 @@ def costs(pipeline: Path, docs: Path) -> Costs:
         said = process.stdout.read()
         code, peak = wait(process)
     if code:
-        raise RuntimeError(f"{pipeline} could not be measured: {said.strip() or 'see above'}")
+        raise InputError(f"{pipeline} could not be measured: {said.strip() or 'see above'}")
     found = json.loads(said.splitlines()[-1])
     size = sum(file.stat().st_size for file in pipeline.rglob("*") if file.is_file())
     return Costs(peak_bytes=peak, model_bytes=size, **found)

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from html import escape
+from dataclasses import asdict
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,103 +19,28 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from spacy import displacy
 from spacy.language import Language
 
 import gmb_ner
-from gmb_ner.pipeline.labels import LABELS, label_colors, resolve_label_map
-from gmb_ner.serve.batching import Batcher, BusyError, Entity
+from gmb_ner.pipeline.labels import LABELS
+from gmb_ner.serve.answers import SCHEMES, answer, named
+from gmb_ner.serve.batching import Batcher, BusyError
 from gmb_ner.serve.guard import Guard
+from gmb_ner.serve.messages import EXAMPLE, Answers, Asked, Limits, Problem
 
-SCHEMES: dict[str, str | None] = {"corpus": None, "onto": "onto", "conll": "conll"}
-EXAMPLE = "President Ada Lin met Kenyan officials in Nairobi on Monday."
-MARK = """<mark class="entity" style="background: {bg}">{text}\
-<span class="label">{label}{kb_link}</span></mark>"""
+DEFAULT_LIMITS = Limits()
 STATIC = {"app.js": "text/javascript", "app.css": "text/css"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for, and what may wait.
-
-    text_chars: of each text. texts: in a request. body_bytes: of its body. body_seconds: for that
-    to arrive. seconds: from there to the answer. waiting_chars: of all requests together.
-    batch_size: texts that are read together.
-    """
-
-    text_chars: int = 100_000
-    texts: int = 1_000
-    body_bytes: int = 2_000_000
-    body_seconds: float = 10.0
-    seconds: float = 30.0
-    waiting_chars: int = 1_000_000
-    batch_size: int = 32
-
-
-def _storable(text: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"character {error.start} is half of a surrogate pair") from None
-    return text
-
-
-Text = Annotated[str, AfterValidator(_storable)]
-
-
-class Asked(BaseModel):
-    """Texts, and which of their entities are wanted."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"text": EXAMPLE}, {"text": [EXAMPLE], "threshold": 0.9}]},
-    )
-
-    text: Text | list[Text] = Field(description="A text, or several.")
-    threshold: float = Field(0.0, ge=0, le=1, description="Entities with less confidence go.")
-    labels: list[Text] | None = Field(None, description="Of the scheme; none named: all.")
-    scheme: Literal["corpus", "onto", "conll"] = Field(
-        "corpus", description="Names of the labels: the corpus', OntoNotes' or CoNLL-2003's."
-    )
-    html: bool = Field(False, description="Add each text with its entities marked by displaCy.")
-
-
-class Found(BaseModel):
-    """An entity. Offsets count Unicode code points, end exclusive."""
-
-    start: int
-    end: int
-    label: str
-    text: str
-    confidence: float | None = Field(description="In [0, 1]; null where the model gives none.")
-
-
-class Answer(BaseModel):
-    """The entities of one text, in order."""
-
-    entities: list[Found]
-    html: str | None = None
-
-
-class Answers(BaseModel):
-    """One answer a text, in the order of the texts."""
-
-    model: str
-    results: list[Answer]
-
-
-class Problem(BaseModel):
-    """Why there is no answer."""
-
-    detail: str
 
 
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem} for code in codes}
 
 
-def create_app(nlp: Language, limits: Limits = Limits(), api_key: str | None = None) -> FastAPI:
+def create_app(
+    nlp: Language,
+    limits: Limits = DEFAULT_LIMITS,
+    api_key: str | None = None,
+) -> FastAPI:
     """Create the application (ASGI).
 
     nlp: a pipeline; its own threshold stays the lowest. api_key: see `guard.Guard`.
@@ -194,7 +118,7 @@ def create_app(nlp: Language, limits: Limits = Limits(), api_key: str | None = N
             raise _later("So many texts are waiting that no more are taken now.") from None
         except asyncio.TimeoutError:
             raise _later(f"No answer within {limits.seconds:g} seconds: send less.") from None
-        results = [_answer(*pair, asked) for pair in zip(texts, answered, strict=True)]
+        results = [answer(*pair, asked) for pair in zip(texts, answered, strict=True)]
         texts_read.inc(len(texts))
         for result in results:
             for entity in result.entities:
@@ -212,7 +136,7 @@ def create_app(nlp: Language, limits: Limits = Limits(), api_key: str | None = N
             "description": nlp.meta.get("description", ""),
             "licence": nlp.meta.get("license", ""),
             "labels": {label: LABELS.get(label, "") for label in labels},
-            "schemes": {scheme: _named(labels, scheme) for scheme in SCHEMES},
+            "schemes": {scheme: named(labels, scheme) for scheme in SCHEMES},
             "performance": nlp.meta.get("performance", {}),
             "limits": asdict(limits),
         }
@@ -264,37 +188,3 @@ def _check_size(texts: list[str], limits: Limits) -> None:
 
 def _later(detail: str) -> HTTPException:
     return HTTPException(503, detail, headers={"Retry-After": "1"})
-
-
-def _answer(text: str, entities: list[Entity], asked: Asked) -> Answer:
-    renamed = resolve_label_map(SCHEMES[asked.scheme])
-    kept = []
-    for entity in entities:
-        label = renamed.get(entity.label, entity.label)
-        sure = entity.confidence is None or entity.confidence >= asked.threshold
-        if label and sure and (asked.labels is None or label in asked.labels):
-            kept.append(Found(**{**asdict(entity), "label": label}))
-    return Answer(entities=kept, html=_marked(text, kept) if asked.html else None)
-
-
-def _named(labels: list[str], scheme: str) -> dict[str, str]:
-    """The names of the labels in a scheme, each with its colour."""
-    renamed = resolve_label_map(SCHEMES[scheme])
-    names = dict.fromkeys(name for label in labels if (name := renamed.get(label, label)))
-    return label_colors(names)
-
-
-def _marked(text: str, entities: list[Found]) -> str:
-    """The text with its entities marked by displaCy, as HTML in which text is text."""
-    colors: Mapping[str, str] = label_colors({entity.label for entity in entities})
-    # displaCy escapes the text but not the labels.
-    ents = [{"start": e.start, "end": e.end, "label": escape(e.label)} for e in entities]
-    html: str = displacy.render(
-        {"text": text, "ents": ents, "title": None},
-        style="ent",
-        manual=True,
-        page=False,
-        jupyter=False,
-        options={"template": MARK, "colors": {escape(k): v for k, v in colors.items()}},
-    )
-    return html

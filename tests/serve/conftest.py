@@ -13,7 +13,8 @@ from spacy.language import Language
 from spacy.tokens import SpanGroup
 
 from gmb_ner.pipeline.entities import register_confidence
-from gmb_ner.serve.app import Limits, create_app
+from gmb_ner.serve.app import create_app
+from gmb_ner.serve.messages import Limits
 
 NAMES = {"per": ["Ada Lin"], "geo": ["Oslo", "Nairobi"], "gpe": ["Kenyan"], "tim": ["Monday"]}
 PATTERNS = [{"label": label, "pattern": name} for label, names in NAMES.items() for name in names]

@@ -3,7 +3,8 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from gmb_ner.serve.app import Limits, create_app
+from gmb_ner.serve.app import create_app
+from gmb_ner.serve.messages import Limits
 
 TEXT = "Ada Lin met Kenyan officials in Oslo on Monday."
 LIMITS = Limits(text_chars=2_000, texts=20, body_bytes=50_000)
