@@ -63,6 +63,13 @@ def serving(nlp, limits=LIMITS, api_key=None):
 
 
 @pytest.fixture(scope="session")
+def patient(pipeline):
+    """A service with the usual limits, which a busy machine does not exceed."""
+    with serving(pipeline, Limits()) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def address(pipeline):
     with serving(pipeline) as address:
         yield address

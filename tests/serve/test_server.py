@@ -78,9 +78,9 @@ def test_ten_thousand_texts(address):
     assert status == 413 and answer["detail"].startswith("10,000 texts: send at most 20")
 
 
-def test_it_is_as_it_is_described(address):
+def test_it_is_as_it_is_described(patient):
     """Requests that the description allows, and others, get answers that it allows."""
-    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{patient}/openapi.json")
     operations = [operation.ok() for operation in schema.get_all_operations()]
     assert {operation.path for operation in operations} == {
         *("/v1/entities", "/v1/model", "/healthz", "/readyz")
