@@ -77,9 +77,11 @@ def choose_rows(
 
 
 def minutes_left(rows: Sequence[Row], place: Workplace) -> float:
-    """An estimate for the rows that are not done, from what they took on two cores."""
+    """An estimate for the rows that can be made and are not, from what such took on two cores."""
     return sum(
-        SYSTEMS[row.system].minutes / row.part for row in rows if not place.result(row).is_file()
+        SYSTEMS[row.system].minutes / row.part
+        for row in rows
+        if not (place.result(row).is_file() or why_open(row, place))
     )
 
 

@@ -19,7 +19,7 @@ class System:
     title: for people.
     config: a file of `configs`, without its ending.
     encoder: key in `gmb_ner.assets.encoders.ENCODERS`, or None.
-    minutes: that training and scoring took on two cores (machine B of BENCHMARKS.md).
+    minutes: of training and scoring on two cores (machine B of BENCHMARKS.md), by and large.
     prepare: makes what the training needs beside the corpus. Takes the converted corpus, a folder
         and the seed; returns settings for the config.
     settings: of the config that are another.
@@ -29,7 +29,7 @@ class System:
     title: str
     config: str
     encoder: str | None = None
-    minutes: float = 10
+    minutes: float = 8
     prepare: Preparation | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     width: str | None = None
@@ -39,7 +39,7 @@ WIDTH = "components.ner.model.width"
 DEFAULT = "minilm"
 
 SYSTEMS: dict[str, System] = {
-    "crf": System("CRF, hand-made features", "crf", minutes=11),
+    "crf": System("CRF, hand-made features", "crf", minutes=10),
     "word2vec-cbow": System(
         "BiLSTM on word2vec, CBOW",
         "bilstm-vectors",
@@ -53,22 +53,22 @@ SYSTEMS: dict[str, System] = {
     "glove": System("BiLSTM on GloVe", "bilstm-vectors"),
     "bilstm": System("BiLSTM", "bilstm"),
     "bilstm-crf": System("BiLSTM-CRF", "bilstm-crf"),
-    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=8),
+    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=9),
     "cnn-pretrained": System(
-        "spaCy's CNN, pretrained as a language model", "cnn", minutes=20, prepare=pretrain
+        "spaCy's CNN, pretrained as a language model", "cnn", minutes=17, prepare=pretrain
     ),
-    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=6, width=WIDTH),
+    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=5, width=WIDTH),
     "study-a-without-padding": System(
         "Study A without its mistake, MiniLM for BERT",
         "study-a",
         "minilm",
-        minutes=6,
+        minutes=5,
         settings={"components.ner.padding_in_loss": False},
         width=WIDTH,
     ),
-    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=35),
-    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=35),
-    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=21),
+    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=27),
+    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=33),
+    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=19),
     "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
     "study-a-bert-without-padding": System(
         "Study A without its mistake",
