@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gmb_ner.benchmark.process import wait
+from gmb_ner.benchmark.process import peak_bytes
 from gmb_ner.errors import InputError
 
 
@@ -35,15 +35,12 @@ def costs(pipeline: Path, docs: Path) -> Costs:
     process fails, with what it said last.
     """
     command = [sys.executable, "-m", "gmb_ner.benchmark.costs", str(pipeline), str(docs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-        code, peak = wait(process)
-    if code:
-        raise InputError(f"{pipeline} could not be measured: {said.strip() or 'see above'}")
-    found = json.loads(said.splitlines()[-1])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise InputError(f"{pipeline} could not be measured: {done.stdout.strip() or 'see above'}")
+    found = json.loads(done.stdout.splitlines()[-1])
     size = sum(file.stat().st_size for file in pipeline.rglob("*") if file.is_file())
-    return Costs(peak_bytes=peak, model_bytes=size, **found)
+    return Costs(model_bytes=size, **found)
 
 
 def _measure(pipeline: Path, docs: Path) -> dict[str, Any]:
@@ -65,6 +62,7 @@ def _measure(pipeline: Path, docs: Path) -> dict[str, Any]:
         "load_seconds": loaded - started,
         "first_seconds": first - loaded,
         "f1": scores["ents_f"],
+        "peak_bytes": peak_bytes(),
     }
 
 

@@ -1,21 +1,30 @@
 """Processes of their own: what they need of memory, and that they end with their parent."""
 
 import os
-import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from pathlib import Path
 
 
-def wait(process: "subprocess.Popen[Any]") -> tuple[int, int | None]:
-    """The exit code of a process, and the most memory that it had (bytes), where that is known."""
-    if not hasattr(os, "wait4"):  # Windows
-        return process.wait(), None
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    factor = 1 if sys.platform == "darwin" else 1024
-    return process.returncode, usage.ru_maxrss * factor
+def peak_bytes() -> int | None:
+    """The most memory that this process has had (bytes), where that is known.
+
+    Not by the usage of a child that has ended: a child begins as a copy of its parent, and the
+    system counts that as its own.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def end_with_parent() -> None:

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gmb_ner.benchmark.process import end_with_parent, wait
+from gmb_ner.benchmark.process import end_with_parent, peak_bytes
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object, write_json
 
 RUN, SCORES, TRAINED, SCORED = "run.json", "scores.json", "trained.json", "scored.json"
+PROCESS = "process.json"  # what a process says of itself at its end
 TOLD = 2_000  # characters of a failed process' last words
 
 
@@ -102,14 +103,15 @@ def _once(folder: Path, task: str, record: Path) -> dict[str, Any]:
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            code, peak = wait(process)
+            code = process.wait()
         except BaseException:
             process.kill()
             process.wait()
             raise
     if code:
         raise RowError(log.read_text(encoding="utf-8", errors="replace")[-TOLD:].strip())
-    took = {"seconds": time.perf_counter() - started, "peak_bytes": peak}
+    own = read_object(folder / PROCESS, "run the benchmark again")
+    took = {"seconds": time.perf_counter() - started, **own}
     write_json(record, took)
     return took
 
@@ -205,5 +207,6 @@ if __name__ == "__main__":
     given = read_object(Path(sys.argv[2]), "run the benchmark again")
     try:
         TASKS[sys.argv[1]](Row(**given["row"]), Place(**given["place"]))
+        write_json(Path(given["place"]["folder"]) / PROCESS, {"peak_bytes": peak_bytes()})
     except InputError as error:
         sys.exit(str(error))
