@@ -162,8 +162,8 @@ def test_a_leak_is_found_from_the_docs_themselves(corpus):
     for name in ("manifest.json", "audit.json"):  # not even if the records admit it
         edit(folder / name, lambda data: data.update(test_sentences_also_in_train_or_dev=1))
     assert refusal(folder) == (
-        f"{folder / 'test.spacy'}: test sentences also in train or dev: 1, and the contiguous "
-        "protocol allows none; convert again with `spacy project run convert`."
+        f"{folder / 'test.spacy'}: test sentences also in train or dev: 1, and the protocol "
+        "contiguous allows none; convert again with `spacy project run convert`."
     )
 
 

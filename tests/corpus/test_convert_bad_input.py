@@ -125,7 +125,7 @@ BAD = {
     "unknown protocol": (
         KAGGLE,
         ["--protocol", "random"],
-        "There is no protocol random; give one of canonical, contiguous.",
+        "There is no protocol random; give one of canonical, contiguous, or such as fold-1-of-5.",
     ),
 }
 
