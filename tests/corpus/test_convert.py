@@ -174,7 +174,11 @@ def test_what_calls_itself_the_corpus_is_held_to_its_counts(fetched, kaggle, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": "random"}, "There is no protocol random; give one of canonical"),
+        (
+            {"protocol": "random"},
+            "There is no protocol random; give one of canonical, contiguous, or such as "
+            "fold-1-of-5.",
+        ),
         ({"sentences_per_doc": 0}, "--vars.sentences_per_doc is 0; a Doc holds at least one."),
         ({"dev_share": 0.0}, "--dev-share is 0.0; give a share between 0 and 1."),
         ({"dev_share": 1.0}, "--dev-share is 1.0; give a share between 0 and 1."),
