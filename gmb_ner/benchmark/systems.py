@@ -57,18 +57,18 @@ SYSTEMS: dict[str, System] = {
     "cnn-pretrained": System(
         "spaCy's CNN, pretrained as a language model", "cnn", minutes=17, prepare=pretrain
     ),
-    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=5, width=WIDTH),
+    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=9, width=WIDTH),
     "study-a-without-padding": System(
         "Study A without its mistake, MiniLM for BERT",
         "study-a",
         "minilm",
-        minutes=5,
+        minutes=9,
         settings={"components.ner.padding_in_loss": False},
         width=WIDTH,
     ),
-    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=27),
-    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=33),
-    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=19),
+    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=30),
+    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=36),
+    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=23),
     "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
     "study-a-bert-without-padding": System(
         "Study A without its mistake",
