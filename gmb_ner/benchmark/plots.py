@@ -9,12 +9,12 @@ from gmb_ner.benchmark.prediction_speed import Timings
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
 from gmb_ner.files import atomic_path
+from gmb_ner.report.pictures import BLUE, GREEN, ORANGE
 
 Results: TypeAlias = dict[Row, dict[str, Any]]
 Axes: TypeAlias = Any
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart.
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#e69f00", "#009e73", "#777777"
+GREY = "#777777"
 LINES = (BLUE, ORANGE, GREEN, "#cc79a7", "#d55e00", "#56b4e9")
 
 

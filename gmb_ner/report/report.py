@@ -91,7 +91,7 @@ def make_report(material: Material) -> Report:
     doubtful = suspects(found)
     lines = "".join(json.dumps(f.as_dict(), ensure_ascii=False) + "\n" for f in doubtful)
     html = _page(material, labels, forms, found, doubtful, lines)
-    return Report(html, _markdown(material, labels, forms, found), lines)
+    return Report(html, _markdown(material, labels, forms, len(doubtful)), lines)
 
 
 def _label_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def _markdown(
     material: Material,
     labels: Sequence[Mapping[str, Any]],
     forms: Mapping[str, Any],
-    found: Sequence[Finding],
+    doubtful: int,
 ) -> str:
     scores = material.scores
     low, high = scores["interval95"]
@@ -226,7 +226,7 @@ def _markdown(
         "",
         "Names: "
         + ", ".join(f"{k} in training F1 {points(v['f'])}" for k, v in forms.items())
-        + f". {len(suspects(found)):,} confident disagreements with the corpus.",
+        + f". {doubtful:,} confident disagreements with the corpus.",
     ]
     return "\n".join(lines) + "\n"
 
