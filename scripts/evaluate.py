@@ -25,6 +25,7 @@ from gmb_ner.evaluation.report import (
     summary,
 )
 from gmb_ner.files import atomic_path, write_json
+from gmb_ner.training.hardware import choose_device
 
 msg = Printer(line_max=100)
 
@@ -49,7 +50,8 @@ def main(
     source, trained = read_manifest(manifest), read_run(run)
     if source.sample:
         msg.warn(SAMPLE_NOTE)
-    nlp = load_pipeline(model, choose_gpu(gpu_id, trained))
+    gpu = choose_gpu(gpu_id, trained)
+    nlp = load_pipeline(model, gpu)
     predicted: list[Doc] = []
     result = evaluate(
         nlp,
@@ -58,6 +60,7 @@ def main(
         protocol=source.protocol,
         config=trained.config,
         seed=trained.seed,
+        device=choose_device(str(gpu))[0].name,
         label_map=label_map,
         batch_size=batch_size,
         progress=True,

@@ -40,6 +40,7 @@ def performance(facts: Facts) -> dict[str, Any]:
         "interval95": scores["interval95"],
         "token_f_without_o": scores.get("token_f_without_o"),
         "words_per_second": scores.get("words_per_second"),
+        "device": scores.get("device"),
         "corpus": facts.corpus,
         "part": "test",
         "protocol": facts.protocol,
@@ -197,7 +198,7 @@ def _measure(facts: Facts) -> str:
     low, high = facts.scores["interval95"]
     counts = facts.scores.get("counts", {})
     size = ", ".join(f"{counts[key]:,} {key}" for key in ("sentences", "entities") if key in counts)
-    speed = facts.scores.get("words_per_second")
+    speed, device = facts.scores.get("words_per_second"), facts.scores.get("device")
     # A score of the sample says nothing about any other text.
     subject = "SAMPLE" if facts.sample else facts.corpus
     sentences = [
@@ -206,7 +207,7 @@ def _measure(facts: Facts) -> str:
         + f", config `{facts.config}`, seed {facts.seed}.",
         "An entity counts if label and boundaries are both right.",
         f"95 % interval of F on gold tokens: {points(low)} to {points(high)}.",
-        f"Speed where it was measured: {speed:,.0f} words/s." if speed else "",
+        f"Speed on {device or 'the machine that measured'}: {speed:,.0f} words/s." if speed else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -12,7 +12,12 @@ from gmb_ner.errors import InputError
 from gmb_ner.evaluation.calibration import calibration
 from gmb_ner.evaluation.errors import confusion_table, error_kinds
 from gmb_ner.evaluation.intervals import bootstrap_interval
-from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
+from gmb_ner.evaluation.predict import (
+    Stopwatch,
+    predict_gold_tokens,
+    predict_raw_text,
+    seconds_per_text,
+)
 from gmb_ner.evaluation.report import classification_report
 from gmb_ner.evaluation.scored import ScoredDoc, is_scored, only_label, scored_doc
 from gmb_ner.evaluation.scores import (
@@ -38,6 +43,7 @@ def evaluate(
     protocol: str = "",
     config: str = "",
     seed: int | None = None,
+    device: str = "",
     label_map: str | LabelMap | None = None,
     batch_size: int | None = None,
     progress: bool = False,
@@ -50,7 +56,7 @@ def evaluate(
         entity annotation (`ent_iob == 0`) are context: they are predicted on, but not scored,
         and a prediction that touches them is ignored. Documents without any annotation are
         skipped.
-    corpus, protocol, config, seed: what is evaluated, passed on to the result.
+    corpus, protocol, config, seed, device: what is evaluated and on what, passed on to the result.
     label_map: renames gold and prediction alike, see `gmb_ner.pipeline.labels`.
     batch_size: documents a batch; the pipeline's own by default.
     progress: show a progress bar on terminals.
@@ -58,7 +64,7 @@ def evaluate(
         predictions, for figures of one's own.
 
     Returns a dict ready for JSON; scores are fractions (0..1), None where undefined:
-        corpus, protocol, config, seed, label_map (and `note` for the sample);
+        corpus, protocol, config, seed, device, label_map (and `note` for the sample);
         counts: documents, sentences, words and entities that are scored;
         gold_tokens, raw_text: ents_p, ents_r, ents_f, ents_per_type (with support), macro_f, as
             `gmb_ner.pipeline.scorer.score_entities` defines them;
@@ -66,6 +72,7 @@ def evaluate(
         interval95: [low, high] of ents_f on gold tokens, bootstrap over sentences;
         interval95_by_label: the same of each label;
         words_per_second: gold tokens of the documents by the time they take from raw text;
+        seconds_per_text: of one text alone, see `gmb_ner.evaluation.predict`;
         confusion (gold label -> predicted label -> count) and error_kinds, on gold tokens: see
             `gmb_ner.evaluation.errors`;
         calibration: what the confidences of the entities are worth, on gold tokens: see
@@ -105,6 +112,7 @@ def evaluate(
         "protocol": protocol,
         "config": config,
         "seed": seed,
+        "device": device,
         "label_map": label_map if label_map is None or isinstance(label_map, str) else changes,
         "counts": _counts(scored),
         "gold_tokens": gold_tokens,
@@ -114,6 +122,7 @@ def evaluate(
         "interval95": list(bootstrap_interval(sentence_counts(scored))),
         "interval95_by_label": _intervals_by_label(scored),
         "words_per_second": sum(len(doc) for doc in references) / stopwatch.seconds,
+        "seconds_per_text": seconds_per_text(nlp, references),
         "confusion": confusion_table(scored).to_dict(orient="index"),
         "error_kinds": error_kinds(scored),
         "calibration": calibration(scored),

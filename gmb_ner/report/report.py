@@ -108,6 +108,7 @@ def _label_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "low": low,
                 "high": high,
                 "token_f": scores["token_f_by_label"].get(label, 0.0),
+                "raw_f": scores["raw_text"]["ents_per_type"].get(label, {}).get("f"),
                 "earlier": STUDY.get(label) if of_gmb else None,
             }
         )
@@ -144,6 +145,13 @@ def _page(
     if calibration:
         plots["reliability"] = pictures.reliability(calibration["reliability"])
         plots["thresholds"] = pictures.thresholds(calibration["thresholds"])
+    if len(material.run.get("curve", ())) > 1:
+        plots["training"] = pictures.curve(
+            [(point["step"], 100 * point["score"]) for point in material.run["curve"]],
+            title="Strict F1 on the dev part as training goes on",
+            unit="batches",
+            log=False,
+        )
     if material.learning:
         plots["learning"] = pictures.curve(
             material.learning, title="Strict F1 by share of the training part",
@@ -162,6 +170,10 @@ def _page(
         colors=colors,
         plots={name: Markup(plot) for name, plot in plots.items()},
         frequent=[error for error in most_frequent(found, FREQUENT) if error[-1] > 1],
+        tokens_and_text=[
+            ("all", scores["gold_tokens"]["ents_f"], scores["raw_text"]["ents_f"]),
+            *((row["label"], row["f"], row["raw_f"]) for row in labels),
+        ],
         compared=any(row["earlier"] is not None for row in labels),
         errors=[(error, _displacy(error, colors)) for error in most_confident(found, SHOWN)],
         count=len(found),

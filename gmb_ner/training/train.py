@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import srsly
 from spacy import util
 from spacy.cli.train import train as spacy_train
 from thinc.api import Config
@@ -20,6 +21,8 @@ from gmb_ner.training.plan import MIN_STEPS
 from gmb_ner.training.precision import STOCK, cpu_bfloat16, training_precision
 
 RUN = "run.json"
+LOG = "log.jsonl"
+LOGGERS_TO_FILE = {"spacy.ConsoleLogger.v2", "spacy.ConsoleLogger.v3"}
 EVALUATIONS = 4
 WARMUP_SHARE = 0.1
 # One standard error of the strict F1 on the dev part of canonical (1,924 sentences).
@@ -179,6 +182,8 @@ def train(
     evaluations: how often a fitted training scores dev, beside its beginning and its end.
     settings: of the config, by dotted path, that are another.
     Returns the record; `steps` and `words_per_second` are None where the config is not fitted.
+    `curve` has the epoch, the step and the score (0..1) of each evaluation on dev; it is empty
+    where the config names another logger than spaCy's to the console (v2 or v3).
     Raises InputError for a GPU or a corpus that cannot be used.
     """
     if gpu_id >= 0 and (refusal := gpu_refusal(gpu_id)):
@@ -210,7 +215,11 @@ def train(
         schedule = plan_schedule(util.load_config(config_path, overrides), max_steps)
         overrides.update(schedule.overrides(config, evaluations))
 
-    (output / RUN).unlink(missing_ok=True)
+    log = output / LOG
+    if config["training"]["logger"]["@loggers"] in LOGGERS_TO_FILE:
+        overrides["training.logger.output_file"] = log.as_posix()
+    for former in (output / RUN, log):  # spaCy writes to no log that is there
+        former.unlink(missing_ok=True)
     encoder_model = config["components"].get("transformer", {}).get("model")
     precision = training_precision(encoder_model, gpu_id)
     # Our own encoder switches it by itself, and thinc does on a GPU.
@@ -231,6 +240,16 @@ def train(
         "steps": schedule.steps if schedule else None,
         "seconds": seconds,
         "words_per_second": words / seconds if words else None,
+        "curve": _curve(log),
     }
     write_json(output / RUN, record)
     return record
+
+
+def _curve(log: Path) -> list[dict[str, Any]]:
+    """The evaluations that spaCy's logger wrote."""
+    if not log.is_file():
+        return []
+    return [
+        {name: line[name] for name in ("epoch", "step", "score")} for line in srsly.read_jsonl(log)
+    ]

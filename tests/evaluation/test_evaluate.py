@@ -61,6 +61,8 @@ def test_end_to_end(ruler, docs):
     low, high = result["interval95"]
     assert 0 <= low < 6 / 11 < high <= 1
     assert result["words_per_second"] > 0
+    alone = result["seconds_per_text"]
+    assert alone["texts"] == 2 and 0 < alone["median"] <= alone["p95"]
     assert {key: result[key] for key in ("corpus", "protocol", "config", "seed")} == {
         "corpus": "gmb",
         "protocol": "canonical",

@@ -52,7 +52,8 @@ def material(sample_corpus):
     manifest, audit = (
         read_object(sample_corpus / f"{name}.json", "") for name in ("manifest", "audit")
     )
-    run = {"seconds": 60.0, "steps": 5, "precision": "float32", "encoder": None}
+    curve = [{"epoch": 0, "step": step, "score": score} for step, score in ((0, 0.1), (5, 0.8))]
+    run = {"seconds": 60.0, "steps": 5, "precision": "float32", "encoder": None, "curve": curve}
     return Material(scores, manifest, audit, run, train, references, predicted)
 
 
@@ -65,9 +66,23 @@ def test_the_page_is_whole_and_needs_nothing_else(material):
     assert not [a for _, a in elements.found if "src" in a or a.get("href", "").startswith("http")]
     assert not elements.of("link") and not elements.of("img")
     pictures = [svg["aria-label"] for svg in elements.of("svg")]
-    assert len(pictures) == len(set(pictures)) == 6  # no confidences: two fewer
+    assert len(pictures) == len(set(pictures)) == 7  # no confidences: two fewer
+    assert "one text, 95 % of the time" in report.html
     assert "SAMPLE" in report.html and "SAMPLE" in report.markdown
     assert "#010203" not in report.html  # what stands for the colour of the text
+
+
+def test_scores_from_raw_text_stand_beside_those_on_tokens(material):
+    scores = json.loads(json.dumps(material.scores))
+    scores["gold_tokens"]["ents_f"], scores["raw_text"]["ents_f"] = 0.8765, 0.87
+    html = make_report(replace(material, scores=scores)).html
+    row = '<th scope="row">all</th><td>87.65</td><td>87.00</td><td>-0.65</td>'
+    assert row in html
+
+
+def test_a_training_without_a_curve_has_no_picture_of_it(material):
+    html = make_report(replace(material, run={**material.run, "curve": []})).html
+    assert "How training went" not in html
 
 
 def test_every_error_is_counted(material):

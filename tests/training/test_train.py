@@ -93,6 +93,8 @@ def test_train_records_how(sample_corpus, tmp_path, capsys):
     assert record == json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (record["config"], record["seed"], record["steps"]) == ("cnn", 7, 4)
     assert record["seconds"] > 0 and record["words_per_second"] > 0
+    assert [point["step"] for point in record["curve"]] == [0, 1, 2, 3, 4]
+    assert all(0 <= point["score"] <= 1 for point in record["curve"])
     # The last weights are weighed too, whatever the number of steps.
     assert "dev score of the last weights" in " ".join(capsys.readouterr().out.split())
     nlp = spacy.load(tmp_path / "model-best")
@@ -133,6 +135,7 @@ def test_last_weights_are_kept_unless_others_are_clearly_better(sample_corpus, t
     meta = json.loads((tmp_path / "model-best" / "meta.json").read_text(encoding="utf-8"))
     assert meta["performance"]["ents_f"] >= 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "log.jsonl",
         "model-best",
         "model-last",
         "run.json",
