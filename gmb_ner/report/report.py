@@ -145,7 +145,8 @@ def _page(
     if calibration:
         plots["reliability"] = pictures.reliability(calibration["reliability"])
         plots["thresholds"] = pictures.thresholds(calibration["thresholds"])
-    if len(material.run.get("curve", ())) > 1:
+    # A CRF is trained in one go, and its score stays the same.
+    if len({point["score"] for point in material.run.get("curve", ())}) > 1:
         plots["training"] = pictures.curve(
             [(point["step"], 100 * point["score"]) for point in material.run["curve"]],
             title="Strict F1 on the dev part as training goes on",
