@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from spacy import displacy
 from spacy.glossary import GLOSSARY
 
 from gmb_ner.evaluation.comparison import ComparedEntity, Comparison
 from gmb_ner.evaluation.report import points
 from gmb_ner.evaluation.scores import f_score
 from gmb_ner.pipeline.labels import LABELS, label_colors
+from gmb_ner.pipeline.markup import Mark, mark
 
-MARK = """<mark class="entity {state}" style="background: {bg}">\
+TEMPLATE = """<mark class="entity {state}" style="background: {bg}">\
 {text}<span class="label">{label}{kb_link}</span>{hint}</mark>"""
 
 
@@ -59,31 +59,14 @@ def _card(doc: Comparison, colors: Mapping[str, str]) -> str:
 
 
 def _render(text: str, entities: Iterable[ComparedEntity], colors: Mapping[str, str]) -> str:
-    return displacy.render(
-        {"text": text, "ents": [_displacy_entity(ent) for ent in entities], "title": None},
-        style="ent",
-        page=False,
-        manual=True,
-        jupyter=False,
-        options={
-            "template": MARK,
-            "colors": {escape(label): color for label, color in colors.items()},
-        },
-    )
+    return mark(text, map(_mark, entities), colors, TEMPLATE)
 
 
-def _displacy_entity(entity: ComparedEntity) -> dict[str, object]:
+def _mark(entity: ComparedEntity) -> Mark:
     wrong = entity.kind != "correct"
-    return {
-        "start": entity.start,
-        "end": entity.end,
-        # displaCy escapes the text but not the labels, and those come from somebody's file.
-        "label": escape(entity.label),
-        "params": {
-            "state": "wrong" if wrong else "right",
-            "hint": f'<span class="kind">{HINTS[entity.kind]}</span>' if wrong else "",
-        },
-    }
+    hint = f'<span class="kind">{HINTS[entity.kind]}</span>' if wrong else ""
+    state = "wrong" if wrong else "right"
+    return Mark(entity.start, entity.end, entity.label, {"state": state, "hint": hint})
 
 
 def _legend_entry(label: str, color: str) -> str:

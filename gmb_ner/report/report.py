@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
-from markupsafe import Markup, escape
-from spacy import displacy
+from markupsafe import Markup
 from spacy.tokens import Doc
 
 from gmb_ner.errors import InputError
@@ -26,6 +25,7 @@ from gmb_ner.evaluation.forms import by_form, forms_of
 from gmb_ner.evaluation.report import points
 from gmb_ner.evaluation.scored import is_scored, scored_doc
 from gmb_ner.pipeline.labels import LABELS, label_colors
+from gmb_ner.pipeline.markup import Mark, mark
 from gmb_ner.report import pictures
 
 # The study's F1 by token, B and I merged (W. Lin and J. Liu 2020).
@@ -176,7 +176,7 @@ def _page(
             *((row["label"], row["f"], row["raw_f"]) for row in labels),
         ],
         compared=any(row["earlier"] is not None for row in labels),
-        errors=[(error, _displacy(error, colors)) for error in most_confident(found, SHOWN)],
+        errors=[(error, _sides(error, colors)) for error in most_confident(found, SHOWN)],
         count=len(found),
         suspects=len(doubtful),
         suspect=SUSPECT,
@@ -184,23 +184,15 @@ def _page(
     )
 
 
-def _displacy(error: Finding, colors: Mapping[str, str]) -> dict[str, Markup]:
-    """The sentence of an error with its gold and with its predicted entity, by displaCy."""
-    rendered = {}
-    for name, side in (("gold", error.gold), ("predicted", error.predicted)):
-        # displaCy escapes the text but not the labels, and those come from somebody's file.
-        ents = (
-            []
-            if side is None
-            else [{"start": side.start, "end": side.end, "label": str(escape(side.label))}]
+def _sides(error: Finding, colors: Mapping[str, str]) -> dict[str, Markup]:
+    """The sentence of an error with its gold and with its predicted entity."""
+    sides = {"gold": error.gold, "predicted": error.predicted}
+    return {
+        name: Markup(
+            mark(error.sentence, [Mark(e.start, e.end, e.label)] if e is not None else [], colors)
         )
-        options = {"colors": {str(escape(label)): color for label, color in colors.items()}}
-        html = displacy.render(
-            {"text": error.sentence, "ents": ents, "title": None},
-            style="ent", manual=True, page=False, jupyter=False, options=options,
-        )  # fmt: skip
-        rendered[name] = Markup(html)
-    return rendered
+        for name, e in sides.items()
+    }
 
 
 def _markdown(

@@ -1,17 +1,14 @@
 """From found entities to answers: chosen, renamed, and marked by displaCy."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from html import escape
-
-from spacy import displacy
 
 from gmb_ner.pipeline.labels import label_colors, resolve_label_map
+from gmb_ner.pipeline.markup import Mark, mark
 from gmb_ner.serve.batching import Entity
 from gmb_ner.serve.messages import Answer, Asked, Found
 
 SCHEMES: dict[str, str | None] = {"corpus": None, "onto": "onto", "conll": "conll"}
-MARK = """<mark class="entity" style="background: {bg}">{text}\
+TEMPLATE = """<mark class="entity" style="background: {bg}">{text}\
 <span class="label">{label}{kb_link}</span></mark>"""
 
 
@@ -35,16 +32,5 @@ def named(labels: list[str], scheme: str) -> dict[str, str]:
 
 
 def _marked(text: str, entities: list[Found]) -> str:
-    """The text with its entities marked by displaCy, as HTML in which text is text."""
-    colors: Mapping[str, str] = label_colors({entity.label for entity in entities})
-    # displaCy escapes the text but not the labels.
-    ents = [{"start": e.start, "end": e.end, "label": escape(e.label)} for e in entities]
-    html: str = displacy.render(
-        {"text": text, "ents": ents, "title": None},
-        style="ent",
-        manual=True,
-        page=False,
-        jupyter=False,
-        options={"template": MARK, "colors": {escape(k): v for k, v in colors.items()}},
-    )
-    return html
+    marks = [Mark(entity.start, entity.end, entity.label) for entity in entities]
+    return mark(text, marks, label_colors({entity.label for entity in entities}), TEMPLATE)
