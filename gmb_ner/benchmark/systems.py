@@ -82,6 +82,12 @@ SYSTEMS: dict[str, System] = {
     "bert": System("bert-base-cased and `linear_ner`", "bert", "bert"),
 }
 
+# Systems with a mistake, and the same without it.
+MENDED = {
+    "study-a": "study-a-without-padding",
+    "study-a-bert": "study-a-bert-without-padding",
+}
+
 
 def glove_from(file: Path) -> System:
     """The row of GloVe, with the vectors of a text file."""

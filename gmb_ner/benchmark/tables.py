@@ -9,7 +9,7 @@ import numpy as np
 
 from gmb_ner.benchmark.benchmark import Outcome, results_by_row
 from gmb_ner.benchmark.row import Row
-from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
+from gmb_ner.benchmark.systems import DEFAULT, MENDED, SYSTEMS
 from gmb_ner.corpus.split import fold_of
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.intervals import bootstrap_interval, paired_bootstrap
@@ -34,9 +34,8 @@ def tables(outcomes: Sequence[Outcome]) -> str:
     for protocol in dict.fromkeys(outcome.row.protocol for outcome in outcomes):
         whole = [o for o in outcomes if o.row.protocol == protocol and o.row.part == 1]
         if whole:
-            parts.append(
-                "\n".join([f"### {protocol}", "", HEADER, ALIGNED, *_rows(whole, results)])
-            )
+            table = [f"### {protocol}", "", HEADER, ALIGNED, *_rows(whole, results)]
+            parts.append("\n".join([*table, *_mistakes(whole, results)]))
     if folds := _folds(results):
         parts.append("\n".join(["### All folds", "", *folds]))
     failed = [o for o in outcomes if o.result is None and not o.open]
@@ -81,6 +80,17 @@ def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:
     return lines
 
 
+def _mistakes(outcomes: Sequence[Outcome], results: Results) -> list[str]:
+    """What mistakes do, against the same system without, the same sentences drawn for both."""
+    lines = []
+    for row in (outcome.row for outcome in outcomes):
+        mended = replace(row, system=MENDED.get(row.system, ""))
+        if row in results and mended in results:
+            cost = _paired(mended, row, results)
+            lines += ["", f"What its mistake does to {SYSTEMS[row.system].title}: {cost} points."]
+    return lines
+
+
 def _line(title: str, row: Row, result: dict[str, Any], results: Results) -> str:
     low, high = result["interval95"]
     calibration = result["calibration"]
@@ -118,10 +128,15 @@ def _mean(title: str, results: Sequence[dict[str, Any]]) -> str:
 
 def _difference(row: Row, results: Results) -> str:
     """In points, against the default of the same protocol with seed 0, sentences drawn together."""
-    default = results.get(replace(row, system=DEFAULT, seed=0))
-    if default is None or row.system == DEFAULT:
+    default = replace(row, system=DEFAULT, seed=0)
+    if default not in results or row.system == DEFAULT:
         return ""
-    counts = (np.array(result["sentence_counts"]) for result in (default, results[row]))
+    return _paired(default, row, results)
+
+
+def _paired(before: Row, after: Row, results: Results) -> str:
+    """The difference in points with its interval, the same sentences drawn for both."""
+    counts = (np.array(results[row]["sentence_counts"]) for row in (before, after))
     paired = paired_bootstrap(*counts)
     low, high = 100 * paired.low, 100 * paired.high
     return f"{100 * paired.difference:+.2f} ({low:+.2f} to {high:+.2f})"

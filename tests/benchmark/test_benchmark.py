@@ -211,6 +211,16 @@ def test_tables_and_plots(outcome, place, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
+def test_what_a_mistake_costs_is_told(outcome):
+    counts = outcome.result["sentence_counts"]
+    worse = {**outcome.result, "sentence_counts": [[0, 0, tp + fn] for tp, _, fn in counts]}
+    mended = Outcome(Row("study-a-without-padding", max_steps=2), outcome.result)
+    text = tables([Outcome(Row("study-a", max_steps=2), worse), mended])
+    f1 = f"{100 * outcome.result['gold_tokens']['ents_f']:.2f}"
+    assert f"What its mistake does to Study A, MiniLM for BERT: -{f1} (-" in text
+    assert "mistake does" not in tables([mended])
+
+
 def test_folds_are_summed_up(outcome):
     folds = [
         Outcome(Row("crf", f"fold-{number}-of-2", max_steps=2), outcome.result) for number in (1, 2)
