@@ -41,6 +41,10 @@ def main(
     label_map: Annotated[
         str | None, typer.Option(help="identity, onto or conll: rename gold and prediction")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Of the pipeline's config: components.ner.threshold=0.9"),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Documents a batch")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Documents with the predictions, on gold tokens (.spacy)")
@@ -51,7 +55,7 @@ def main(
     if source.sample:
         msg.warn(SAMPLE_NOTE)
     gpu = choose_gpu(gpu_id, trained)
-    nlp = load_pipeline(model, gpu)
+    nlp = load_pipeline(model, gpu, settings or ())
     predicted: list[Doc] = []
     result = evaluate(
         nlp,

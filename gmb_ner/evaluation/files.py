@@ -1,15 +1,21 @@
 """The files that an evaluation reads: pipeline, documents, manifest, run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import spacy
+from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
+from thinc.api import Config
 
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
+
+MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,11 @@ def choose_gpu(option: str, run: Run) -> int:
         raise InputError(f"--gpu-id has to be a number or auto, not {option!r}.") from None
 
 
-def load_pipeline(path: Path, gpu_id: int = -1) -> Language:
+def load_pipeline(path: Path, gpu_id: int = -1, settings: Sequence[str] = ()) -> Language:
     """Load a trained pipeline on the CPU (-1) or the given GPU.
 
-    Raises InputError if there is no pipeline or no such GPU.
+    settings: of its config that are another, each such as "components.ner.threshold=0.9".
+    Raises InputError if there is no pipeline, no such GPU, or for a setting that it does not have.
     """
     if gpu_id >= 0:
         try:
@@ -96,7 +103,25 @@ def load_pipeline(path: Path, gpu_id: int = -1) -> Language:
         raise InputError(
             f"{path} is not a trained pipeline; make it with `spacy project run train`."
         )
-    return spacy.load(path)
+    return spacy.load(path, config=_overrides(path, settings))
+
+
+def _overrides(path: Path, settings: Sequence[str]) -> dict[str, Any]:
+    config = util.load_config(path / "config.cfg") if settings else {}
+    overrides = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        known: Any = config
+        for key in name.split("."):
+            known = known.get(key, MISSING) if isinstance(known, dict) else MISSING
+        if known is MISSING or not value:
+            raise InputError(
+                f"--set {setting} is no setting of {path / 'config.cfg'}: give NAME=VALUE, such as "
+                "components.ner.threshold=0.9."
+            )
+        # As a config reads it: numbers, true, "text", lists.
+        overrides[name] = Config().from_str(f"[set]\nvalue = {value}")["set"]["value"]
+    return overrides
 
 
 def load_docs(path: Path, vocab: Vocab) -> list[Doc]:

@@ -61,6 +61,17 @@ def test_evaluate_shows_the_calibration_of_confidences(project, ruler):
     assert "confidence: ECE 0.040, Brier 0.002; at 0.9 precision 100.00, recall 50.00" in shown
 
 
+def test_evaluate_takes_other_settings(project, ruler):
+    args = ("evaluate.py", "model", "test.spacy", "test.json", "--set")
+    code, _ = invoke(*args, "components.entity_ruler.phrase_matcher_attr=LOWER")
+    assert code == 0
+    for wrong in ("components.entity_ruler.speed=1", "components.entity_ruler", "nlp.batch_size="):
+        code, output = invoke(*args, wrong)
+        assert code == 1 and f"--set {wrong} is no setting of model/config.cfg" in " ".join(
+            output.split()
+        )
+
+
 def test_evaluate_says_sample_on_the_sample(project):
     code, output = invoke(
         "evaluate.py", "model", "test.spacy", "test.json", "--manifest", "sample.json"
