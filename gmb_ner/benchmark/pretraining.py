@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import srsly
-from spacy.language import DEFAULT_CONFIG_PRETRAIN_PATH
 from spacy.training.pretrain import pretrain as spacy_pretrain
 from spacy.util import load_config
 
 from gmb_ner.benchmark.word_vectors import training_sentences
 from gmb_ner.files import work_folder
 
-CONFIG = Path("configs/cnn.cfg")
+CONFIG = Path("configs/cnn-pretrained.cfg")
 EPOCHS = 3
 
 
@@ -19,6 +18,8 @@ def pretrain(corpus: Path, folder: Path, seed: int, *, config: Path = CONFIG) ->
     """Teach the tok2vec of a config to tell the letters of each word from the words around it.
 
     It reads the text of the training part, for `EPOCHS` epochs. Returns the config's settings.
+
+    config: with a section `pretraining`, without which spaCy's training leaves the weights unused.
     """
     made = folder / "tok2vec.bin"
     if not made.is_file():
@@ -32,10 +33,7 @@ def pretrain(corpus: Path, folder: Path, seed: int, *, config: Path = CONFIG) ->
                 "system.seed": seed,
                 "pretraining.max_epochs": EPOCHS,
             }
-            settings = load_config(DEFAULT_CONFIG_PRETRAIN_PATH).merge(load_config(config))
-            settings["paths"]["raw_text"] = None
-            settings.to_disk(work / "pretraining.cfg")
-            complete = load_config(work / "pretraining.cfg", overrides).interpolate()
+            complete = load_config(config, overrides).interpolate()
             spacy_pretrain(complete, work, silent=False, skip_last=True)
             (work / f"model{EPOCHS - 1}.bin").replace(made)
     return {"paths.init_tok2vec": made.as_posix()}

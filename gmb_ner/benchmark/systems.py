@@ -55,7 +55,10 @@ SYSTEMS: dict[str, System] = {
     "bilstm-crf": System("BiLSTM-CRF", "bilstm-crf"),
     "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=9),
     "cnn-pretrained": System(
-        "spaCy's CNN, pretrained as a language model", "cnn", minutes=17, prepare=pretrain
+        "spaCy's CNN, pretrained as a language model",
+        "cnn-pretrained",
+        minutes=17,
+        prepare=pretrain,
     ),
     "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=9, width=WIDTH),
     "study-a-without-padding": System(

@@ -1,9 +1,14 @@
 import pytest
 import spacy
+from spacy.training.initialize import init_nlp
+from spacy.util import load_config
 
 from gmb_ner.benchmark.pretraining import pretrain
+from gmb_ner.benchmark.systems import SYSTEMS
 from gmb_ner.benchmark.word_vectors import WIDTH, read_vectors, train_vectors, training_sentences
 from gmb_ner.errors import InputError
+
+PARTS = ("train", "dev")
 
 
 @pytest.mark.parametrize("skip_gram", [False, True])
@@ -51,3 +56,10 @@ def test_a_tok2vec_is_pretrained(sample_corpus, tmp_path, monkeypatch):
     settings = pretrain(sample_corpus, tmp_path, 0)
     assert list(tmp_path.iterdir()) == [tmp_path / "tok2vec.bin"]
     assert settings == {"paths.init_tok2vec": (tmp_path / "tok2vec.bin").as_posix()}
+    # The training of its row begins with them: spaCy leaves them out without a word where its
+    # config has no section for pretraining.
+    paths = {f"paths.{part}": (sample_corpus / f"{part}.spacy").as_posix() for part in PARTS}
+    config = f"configs/{SYSTEMS['cnn-pretrained'].config}.cfg"
+    nlp = init_nlp(load_config(config, {**paths, **settings}))
+    learned = (tmp_path / "tok2vec.bin").read_bytes()
+    assert nlp.get_pipe("tok2vec").model.to_bytes() == learned
