@@ -1,5 +1,7 @@
 """The card of a package: meta.json, README.md and LICENSES_SOURCES, from the facts of a run."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from gmb_ner.deploy.facts import Facts
@@ -11,11 +13,12 @@ SAMPLE_WARNING = (
 )
 CODE_LICENCE = "MIT"
 SURE, RARE = 0.9, 100
-INTENDED = (
-    "Finding names, places, organizations and times in English text of the kind of news, for "
-    "search, statistics and reading aids. Not for decisions about people without somebody who "
+FOUND = "names, places, organizations and times in English text of the kind of news"
+USES = (
+    "for search, statistics and reading aids. Not for decisions about people without somebody who "
     "checks, nor for other languages."
 )
+EXAMPLE = "Angela Merkel visited Iraq in May."
 
 
 def describe(facts: Facts, onnx: bool = False) -> str:
@@ -70,6 +73,9 @@ def readme(facts: Facts, meta: dict[str, Any]) -> str:
     """
     name = f"{meta['lang']}_{meta['name']}"
     labels = sorted({label for names in meta.get("labels", {}).values() for label in names})
+    known = set(labels) <= set(LABELS)
+    quoted = ", ".join(f"`{label}`" for label in labels)
+    found = FOUND if known else f"{quoted} in text of the kind that it has learned from"
     parts = [
         f"# {name}",
         f"> **{SAMPLE_WARNING}**" if facts.sample else "",
@@ -77,7 +83,8 @@ def readme(facts: Facts, meta: dict[str, Any]) -> str:
         "```python\n"
         "import spacy\n\n"
         f'nlp = spacy.load("{name}")\n'
-        'print([(ent.text, ent.label_) for ent in nlp("Angela Merkel visited Iraq in May.").ents])'
+        f"text = {json.dumps(EXAMPLE if known else 'A text of yours.')}\n"
+        "print([(ent.text, ent.label_) for ent in nlp(text).ents])"
         "\n```",
         _table(
             ("", ""),
@@ -89,24 +96,26 @@ def readme(facts: Facts, meta: dict[str, Any]) -> str:
             ],
         ),
         "## Intended use",
-        INTENDED,
+        f"Finding {found}, {USES}",
         "## Scores",
         _measure(facts),
         _score_table(facts),
         _confidence(facts),
         "## Labels",
-        _table(
-            ("Label", "Meaning", "As in"),
-            [(f"`{name}`", LABELS.get(name, ""), CONVENTIONS.get(name, "")) for name in labels],
-        ),
+        _label_table(labels) if known else f"{quoted}, as the training data has them.",
         "## Limits",
         _limits(facts),
         "## Made by",
-        _again(facts),
+        f"```bash\n{facts.again}\n```",
         "## Sources and licences",
         licences(facts),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _label_table(labels: list[str]) -> str:
+    rows = [(f"`{name}`", LABELS[name], CONVENTIONS.get(name, "")) for name in labels]
+    return _table(("Label", "Meaning", "As in"), rows)
 
 
 def _confidence(facts: Facts) -> str:
@@ -149,14 +158,6 @@ def _limits(facts: Facts) -> str:
             "figures near that, here or elsewhere, deserve distrust."
         )
     return "\n".join(lines)
-
-
-def _again(facts: Facts) -> str:
-    seed = "" if facts.seed is None else f" --vars.seed {facts.seed}"
-    return (
-        f"```bash\nspacy project run all . --vars.config {facts.config} --vars.protocol "
-        f"{facts.protocol}{seed}\n```"
-    )
 
 
 def licences(facts: Facts) -> str:
@@ -247,7 +248,7 @@ def _interval(interval: list[float] | None) -> str:
     return "" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], numbers: bool = False) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: bool = False) -> str:
     """A Markdown table; numbers: columns but the first are set flush right."""
     rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
     cells = [header, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
+from gmb_ner.reproduce import run_command
 
 # The licence of the trained weights where they are free to have one: that of both encoders.
 OWN_LICENCE = "Apache-2.0"
@@ -24,7 +25,7 @@ class Facts:
     data: source and licence of the training data, as `fetch` recorded them.
     scores: what `evaluate` measured on the test part.
     template: metas/meta.json.
-    licence: of the pipeline.
+    licence: of the pipeline. again: the command that makes it once more.
     """
 
     corpus: str
@@ -37,6 +38,7 @@ class Facts:
     scores: dict[str, Any]
     template: dict[str, Any]
     licence: str
+    again: str
 
     @property
     def repository(self) -> str | None:
@@ -101,6 +103,7 @@ def read_facts(manifest: Path, run: Path, scores: Path, fetched: Path, meta: Pat
         scores=measured,
         template=template,
         licence=licence,
+        again=run_command(made, trained),
     )
 
 

@@ -27,6 +27,7 @@ from gmb_ner.evaluation.scored import is_scored, scored_doc
 from gmb_ner.pipeline.labels import LABELS, label_colors
 from gmb_ner.pipeline.markup import Mark, mark
 from gmb_ner.report import pictures
+from gmb_ner.reproduce import run_command
 
 # The study's F1 by token, B and I merged (W. Lin and J. Liu 2020).
 STUDY = {
@@ -75,8 +76,15 @@ class Report:
 def make_report(material: Material) -> Report:
     """Compose the report.
 
-    Raises InputError where predictions and references are not of the same documents.
+    Raises InputError where predictions and references are not of the same documents, or scores and
+    training not of the same config and seed.
     """
+    for key in ("config", "seed"):
+        if material.scores[key] != material.run.get(key):
+            raise InputError(
+                f"The scores are of {key} {material.scores[key]!r}, but {material.run.get(key)!r} "
+                "was trained last: run `spacy project run evaluate` again."
+            )
     references = [doc for doc in material.references if is_scored(doc)]
     if [len(doc) for doc in references] != [len(doc) for doc in material.predictions]:
         raise InputError(
@@ -164,6 +172,7 @@ def _page(
         manifest=manifest,
         audit=material.audit,
         run=material.run,
+        again=run_command(manifest, material.run),
         labels=labels,
         forms=forms,
         kinds=kinds,

@@ -235,6 +235,7 @@ def train(
         "config": name,
         "encoder": encoder,
         "seed": seed,
+        "max_steps": max_steps,
         "gpu_id": gpu_id,
         "precision": precision,
         "steps": schedule.steps if schedule else None,

@@ -53,7 +53,15 @@ def material(sample_corpus):
         read_object(sample_corpus / f"{name}.json", "") for name in ("manifest", "audit")
     )
     curve = [{"epoch": 0, "step": step, "score": score} for step, score in ((0, 0.1), (5, 0.8))]
-    run = {"seconds": 60.0, "steps": 5, "precision": "float32", "encoder": None, "curve": curve}
+    run = {
+        "config": "rules",
+        "seed": None,
+        "seconds": 60.0,
+        "steps": 5,
+        "precision": "float32",
+        "encoder": None,
+        "curve": curve,
+    }
     return Material(scores, manifest, audit, run, train, references, predicted)
 
 
@@ -106,9 +114,12 @@ def test_text_is_text(material, sample_corpus):
     found = spacy.tokens.Doc(nlp.vocab, words=words, ents=["B-per", f"B-{EVIL}", "O", "O"])
     scores = json.loads(json.dumps(material.scores))
     scores["config"] = EVIL
+    run = {**material.run, "config": EVIL}
     scores["gold_tokens"]["ents_per_type"][EVIL] = {"p": 0.0, "r": 0.0, "f": 0.0, "support": 0}
     scores["interval95_by_label"][EVIL] = [0.0, 0.0]
-    report = make_report(replace(material, scores=scores, references=[gold], predictions=[found]))
+    report = make_report(
+        replace(material, scores=scores, run=run, references=[gold], predictions=[found])
+    )
     assert EVIL not in report.html
     assert len(Elements(report.html).of("script")) == 1
 
@@ -116,6 +127,12 @@ def test_text_is_text(material, sample_corpus):
 def test_predictions_of_other_documents_are_refused(material):
     with pytest.raises(InputError, match="are not of these test documents"):
         make_report(replace(material, predictions=material.predictions[1:]))
+
+
+def test_scores_of_another_training_are_refused(material):
+    for other in ({"config": "crf"}, {"seed": 1}):
+        with pytest.raises(InputError, match=r"was trained last: run .* evaluate` again"):
+            make_report(replace(material, run={**material.run, **other}))
 
 
 def test_a_learning_curve_is_read(tmp_path):
