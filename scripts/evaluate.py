@@ -19,6 +19,7 @@ from gmb_ner.evaluation.files import (
 )
 from gmb_ner.evaluation.report import (
     calibration_text,
+    caution,
     confusion_text,
     error_kinds_text,
     headline,
@@ -86,6 +87,8 @@ def main(
     msg.info(f"Scores written to {output}")
     if source.sample:
         msg.warn(SAMPLE_NOTE)
+    if little := caution(result):
+        msg.warn(little)
     msg.good(headline(result))
 
 

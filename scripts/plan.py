@@ -19,13 +19,14 @@ def main(
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
     encoder: Annotated[str, typer.Option(help="Local directory of the encoder.")] = "",
     csv: Annotated[str, typer.Option(help="Your own CSV, for the estimate.")] = "",
+    max_steps: Annotated[int, typer.Option(help="End of the training, for the estimate.")] = 0,
 ) -> None:
     """Choose, say why, and write the choice to OUTPUT."""
     own = Path(csv) if csv else None
     if own is not None and not own.is_file():
         raise InputError(f"There is no file {own}: correct --vars.csv.")
     words = words_in(own) if own is not None else GMB_WORDS
-    plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words)
+    plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words, max_steps=max_steps)
     write_json(output, plan.lasting())
     msg.good(f"Plan: {plan.path}")
     msg.text(f"Why: {plan.reason}.")

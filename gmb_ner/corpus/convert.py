@@ -166,7 +166,7 @@ def _split(tagged: Tagged, options: Options) -> tuple[list[str], list[str]]:
     if len(texts) < needed:
         raise InputError(
             f"{tagged.table.name}: {len(texts)} sentences are too few to split; give at least "
-            f"{needed}"
+            f"{needed}, or name the column that tells sentences apart with --vars.column_sentence"
         )
     if options.protocol == "contiguous":
         return split.contiguous(texts), texts

@@ -1,11 +1,13 @@
 """The evaluation as text: seqeval's report, confusions, calibration, the headline."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, annotated_runs
+
+FEWEST = 100  # entities, below which scores are hardly known
 
 
 def tag_sequences(docs: Iterable[ScoredDoc]) -> tuple[list[list[str]], list[list[str]]]:
@@ -101,6 +103,20 @@ def headline(result: dict[str, Any]) -> str:
     return (
         f"Strict F1 {points(result['gold_tokens']['ents_f'])} "
         f"(95 %: {points(low)} to {points(high)})" + (f" on {source}" if source else "")
+    )
+
+
+def caution(result: Mapping[str, Any]) -> str:
+    """A sentence where so little is scored that the scores are hardly known, else nothing.
+
+    result: as `gmb_ner.evaluation.evaluate.evaluate` returns it.
+    """
+    entities = result["counts"]["entities"]
+    if entities >= FEWEST:
+        return ""
+    return (
+        f"Only {entities} entities are scored: another test part of this size could give quite "
+        "other figures, whatever the interval says."
     )
 
 

@@ -22,7 +22,7 @@ from gmb_ner.evaluation.findings import (
     suspects,
 )
 from gmb_ner.evaluation.forms import by_form, forms_of
-from gmb_ner.evaluation.report import points
+from gmb_ner.evaluation.report import caution, points
 from gmb_ner.evaluation.scored import is_scored, scored_doc
 from gmb_ner.pipeline.labels import LABELS, label_colors
 from gmb_ner.pipeline.markup import Mark, mark
@@ -167,7 +167,7 @@ def _page(
             unit="share of the training part", log=True,
         )  # fmt: skip
     return environment.from_string(template).render(
-        note=SAMPLE_NOTE if manifest["sample"] else "",
+        note=SAMPLE_NOTE if manifest["sample"] else caution(scores),
         scores=scores,
         manifest=manifest,
         audit=material.audit,
@@ -213,10 +213,11 @@ def _markdown(
     scores = material.scores
     low, high = scores["interval95"]
     errors = sum(scores["error_kinds"][kind] for kind in KINDS)
+    notes = (SAMPLE_NOTE if material.manifest["sample"] else "", caution(scores))
     lines = [
         f"# {scores['config'] or 'pipeline'} on {scores['corpus']}, {scores['protocol']}",
         "",
-        *([f"**{SAMPLE_NOTE}**", ""] if material.manifest["sample"] else []),
+        *(f"**{note}**\n" for note in notes if note),
         f"Strict F1 **{points(scores['gold_tokens']['ents_f'])}** ({points(low)} to "
         f"{points(high)}), raw text {points(scores['raw_text']['ents_f'])}, macro "
         f"{points(scores['gold_tokens']['macro_f'])}; {scores['words_per_second']:,.0f} words/s.",

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 from spacy.language import Language
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import gmb_ner
 from gmb_ner.pipeline.labels import LABELS
@@ -64,6 +66,9 @@ def create_app(
     waiting = Gauge("gmb_ner_waiting_chars", "Characters waiting", registry=registry)
     waiting.set_function(lambda: batcher.waiting)
     ready = asyncio.Event()
+    labels = list(nlp.pipe_labels.get("ner", [])) or sorted(
+        {label for labels in nlp.pipe_labels.values() for label in labels}
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -104,8 +109,22 @@ def create_app(
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         # Without the input, which would send a text of a megabyte back.
         first = error.errors()[0]
+        if first["loc"] == ("body",) or first["type"] == "json_invalid":
+            example = 'application/json and {"text": "..."}'
+            return JSONResponse({"detail": f"The body is no JSON object: send {example}."}, 422)
         place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
         return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(request: Request, error: StarletteHTTPException) -> Response:
+        # What Starlette itself refuses says no more than the name of the status.
+        hints = {
+            404: "There is nothing at this path: /openapi.json lists what there is.",
+            405: f"{request.method} is not what this path takes: see /openapi.json.",
+        }
+        bare = error.detail == HTTPStatus(error.status_code).phrase
+        detail = hints.get(error.status_code, error.detail) if bare else error.detail
+        return JSONResponse({"detail": detail}, error.status_code, headers=error.headers)
 
     @app.post("/v1/entities", responses=_problems(400, 401, 408, 413, 422, 503))
     async def entities(asked: Asked) -> Answers:
@@ -123,14 +142,12 @@ def create_app(
         for result in results:
             for entity in result.entities:
                 found.labels(entity.label).inc()
-        return Answers(model=name, results=results)
+        unknown = sorted(set(asked.labels or ()) - set(named(labels, asked.scheme)))
+        return Answers(model=name, results=results, unknown_labels=unknown)
 
     @app.get("/v1/model", responses=_problems(401))
     async def model() -> dict[str, Any]:
         """What finds the entities: name, labels and their colours, test scores, limits."""
-        labels = list(nlp.pipe_labels.get("ner", [])) or sorted(
-            {label for labels in nlp.pipe_labels.values() for label in labels}
-        )
         return {
             "name": name,
             "description": nlp.meta.get("description", ""),

@@ -45,7 +45,12 @@ class Guard:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if scope["path"].startswith("/v1/") and not self._has_key(headers):
             extra = {"www-authenticate": "Bearer"}
-            await refuse(send, 401, "This service asks for an API key.", extra)
+            await refuse(
+                send,
+                401,
+                "This service asks for a key: send Authorization: Bearer KEY, or X-API-Key: KEY.",
+                extra,
+            )
             return
         too_large = f"The body has more than {self.most_bytes:,} bytes: send fewer texts at a time."
         declared = headers.get(b"content-length", b"0")

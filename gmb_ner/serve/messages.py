@@ -76,6 +76,9 @@ class Answers(BaseModel):
 
     model: str
     results: list[Answer]
+    unknown_labels: list[str] = Field(
+        description="Labels that were asked for and that the scheme does not have."
+    )
 
 
 class Problem(BaseModel):

@@ -78,6 +78,7 @@ def make_plan(
     *,
     encoder_dir: str | None = None,
     words: int = GMB_WORDS,
+    max_steps: int = 0,
     bert: Callable[[str | None], tuple[bool, str]] = bert_available,
 ) -> Plan:
     """Settle config and device.
@@ -85,7 +86,8 @@ def make_plan(
     config: "auto", one of `NAMES`, or a path of a config file.
     gpu_id: "auto", or a number as text (-1: CPU).
     encoder_dir: a local directory that holds the encoder.
-    words: words in the corpus, for the estimate.
+    words: words in the corpus, and max_steps: batches after which training ends (0: none), for
+        the estimate.
     bert: says whether bert-base-cased can be had, and why (not).
     Raises InputError for what cannot be had.
     """
@@ -104,15 +106,22 @@ def make_plan(
                 )
     else:
         return _own_config(config, device, why_device)
-    minutes = estimate_minutes(config, device, words)
+    minutes = estimate_minutes(config, device, words, max_steps)
     return Plan(config, CONFIGS[config], encoder_of(config), device.gpu_id, reason, minutes)
 
 
-def estimate_minutes(config: str, device: Device, words: int) -> float:
-    """Minutes that training takes: counted operations over this machine's measured speed."""
+def estimate_minutes(config: str, device: Device, words: int, max_steps: int = 0) -> float:
+    """Minutes that training takes: counted operations over this machine's measured speed.
+
+    words: in the corpus. max_steps: batches after which it ends, 0 for all epochs.
+    """
     half = device.gpu_id >= 0 or cpu_has_bfloat16()
     kind = "ours" if config in ENCODERS else "stock"
-    trained = max(_EPOCHS[config] * words * TRAINED_SHARE, MIN_STEPS * _WORDS_PER_STEP)
+    epoch = words * TRAINED_SHARE
+    step = min(_WORDS_PER_STEP, epoch)
+    trained = max(_EPOCHS[config] * epoch, MIN_STEPS * step)
+    if max_steps:
+        trained = min(trained, max_steps * step)
     seconds = trained / _OTHER_WORDS_PER_SECOND[kind]
     if encoder := encoder_of(config):
         flops = 6 * _DENSE_PARAMETERS[encoder] * _PIECES_PER_WORD * trained

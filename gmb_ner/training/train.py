@@ -27,6 +27,7 @@ EVALUATIONS = 4
 WARMUP_SHARE = 0.1
 # One standard error of the strict F1 on the dev part of canonical (1,924 sentences).
 DEV_NOISE = 0.006
+FEWEST_CALIBRATED = 50  # entities of dev; a temperature fitted to fewer says little
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,13 @@ def calibrate(model: Path) -> None:
     (dev,) = util.resolve_dot_names(config, [config["training"]["dev_corpus"]])
     for recognizer in recognizers:
         examples = list(dev(nlp))
+        entities = sum(len(example.reference.ents) for example in examples)
+        if entities < FEWEST_CALIBRATED:
+            msg.warn(
+                f"confidences are left as they are: the dev part has {entities} entities, and "
+                f"fitting them takes {FEWEST_CALIBRATED}"
+            )
+            continue
         # What stands before it in the pipeline leaves on the Docs what it reads.
         with nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(recognizer.name)]):
             for _ in nlp.pipe(example.predicted for example in examples):

@@ -115,12 +115,14 @@ BAD = {
     "too few sentences": (
         KAGGLE,
         [],
-        "words.csv: 2 sentences are too few to split; give at least 10",
+        "words.csv: 2 sentences are too few to split; give at least 10, or name the column that "
+        "tells sentences apart with --vars.column_sentence",
     ),
     "too few sentences, contiguous": (
         KAGGLE,
         ["--protocol", "contiguous"],
-        "words.csv: 2 sentences are too few to split; give at least 10",
+        "words.csv: 2 sentences are too few to split; give at least 10, or name the column that "
+        "tells sentences apart with --vars.column_sentence",
     ),
     "unknown protocol": (
         KAGGLE,

@@ -48,7 +48,7 @@ def test_offsets_count_code_points(client):
 
 def test_only_what_is_wanted(client):
     assert named(ask(client, text=TEXT, threshold=0.8)[0]) == [("Oslo", "geo")]
-    assert named(ask(client, text=TEXT, labels=["tim", "xyz"])[0]) == [("Monday", "tim")]
+    assert named(ask(client, text=TEXT, labels=["tim"])[0]) == [("Monday", "tim")]
     assert named(ask(client, text=TEXT, labels=[])[0]) == []
 
 
@@ -93,10 +93,11 @@ def test_refusals(client, body, status, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"text":', "JSON decode error"),
+        (b'{"text":', 'no JSON object: send application/json and {"text": "..."}'),
+        (b"[1]", "no JSON object"),
         (b"\xff\xfe", "body"),
         (b'{"text": "\\ud800"}', "half of a surrogate pair"),
-        (b"", "Field required"),
+        (b"", "no JSON object"),
     ],
 )
 def test_bodies_that_are_no_request(client, content, message):
@@ -105,6 +106,21 @@ def test_bodies_that_are_no_request(client, content, message):
     )
     assert response.status_code in (400, 422)
     assert message in response.json()["detail"] or response.status_code == 400
+
+
+def test_labels_that_there_are_not_are_told(client):
+    def unknown(**asked):
+        return client.post("/v1/entities", json={"text": "a", **asked}).json()["unknown_labels"]
+
+    assert unknown(labels=["geo", "LOC", "gpo"]) == ["LOC", "gpo"]
+    assert unknown(labels=["LOC"], scheme="conll") == [] == unknown()
+
+
+def test_wrong_paths_and_methods_are_told_where_to_look(client):
+    assert "/openapi.json" in client.get("/v2/entities").json()["detail"]
+    refused = client.get("/v1/entities")
+    assert refused.status_code == 405 and refused.headers["allow"] == "POST"
+    assert refused.json()["detail"].startswith("GET is not what this path takes")
 
 
 def test_what_the_model_is(client):

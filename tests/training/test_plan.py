@@ -126,6 +126,9 @@ def test_estimate_grows_with_words_and_falls_with_speed(monkeypatch):
     cpu = Device(-1, "CPU")
     monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e11)
     slow = estimate_minutes("minilm", cpu, 1_000_000)
+    # 300 batches of a small corpus have few words; and the training may end early.
+    assert estimate_minutes("minilm", cpu, 100) < slow / 10
+    assert estimate_minutes("minilm", cpu, 1_000_000, max_steps=60) < slow / 20
     assert estimate_minutes("minilm", cpu, 2_000_000) == pytest.approx(2 * slow)
     monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e12)
     assert estimate_minutes("minilm", cpu, 1_000_000) < slow
