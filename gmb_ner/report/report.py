@@ -242,8 +242,29 @@ def _markdown(
         "Names: "
         + ", ".join(f"{k} in training F1 {points(v['f'])}" for k, v in forms.items())
         + f". {doubtful:,} confident disagreements with the corpus.",
+        *_threshold_lines(scores["calibration"]),
+        "",
+        f"Again: `{run_command(material.manifest, material.run)}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _threshold_lines(calibration: Mapping[str, Any] | None) -> list[str]:
+    """What is left where entities with less confidence are left out."""
+    if not calibration:
+        return []
+    return [
+        "",
+        "| confidence at least | P | R | F1 |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {row['threshold']:g} | {points(row['precision'])} | {points(row['recall'])} | "
+            f"{points(row['f'])} |"
+            for row in calibration["thresholds"]
+        ),
+        "",
+        f"Expected calibration error {calibration['ece']:.3f}.",
+    ]
 
 
 def read_learning(folder: Path, system: str, protocol: str) -> list[tuple[float, float]]:

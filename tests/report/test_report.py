@@ -88,6 +88,17 @@ def test_scores_from_raw_text_stand_beside_those_on_tokens(material):
     assert row in html
 
 
+def test_the_markdown_tells_what_thresholds_do(material):
+    assert "confidence at least" not in make_report(material).markdown
+    rows = [{"threshold": 0.9, "kept": 2, "precision": 1.0, "recall": 0.25, "f": 0.4}]
+    known = {"ece": 0.0123, "brier": 0.1, "thresholds": rows, "reliability": []}
+    markdown = make_report(
+        replace(material, scores={**material.scores, "calibration": known})
+    ).markdown
+    assert "| 0.9 | 100.00 | 25.00 | 40.00 |" in markdown and "error 0.012." in markdown
+    assert "Again: `spacy project run all . --vars.csv corpus/sample.csv" in markdown
+
+
 def test_a_training_without_a_curve_has_no_picture_of_it(material):
     for curve in ([], material.run["curve"][:1]):
         html = make_report(replace(material, run={**material.run, "curve": curve})).html
