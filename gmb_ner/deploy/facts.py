@@ -47,18 +47,21 @@ class Facts:
         return name if name and _REPOSITORY.fullmatch(name) and not Path(name).exists() else None
 
 
-def read_facts(manifest: Path, run: Path, scores: Path, fetched: Path, meta: Path) -> Facts:
+def read_facts(
+    manifest: Path, run: Path, scores: Path, fetched: Path, meta: Path, onnx: bool = False
+) -> Facts:
     """Gather the facts, and hold the files to one another.
 
     manifest: corpus/manifest.json. run: training/run.json. scores: metrics/test.json.
-    fetched: assets/corpus.json. meta: metas/meta.json.
+    fetched: assets/corpus.json. meta: metas/meta.json. onnx: for the exported pipeline.
 
     Raises InputError if a file is missing or incomplete, or tells of another corpus, protocol,
     config or seed than the others: scores of one pipeline must not travel with another.
     """
+    measuring = "evaluate-onnx" if onnx else "evaluate"
     convert, train, evaluate, fetch = (
         f"make it with `spacy project run {step}`"
-        for step in ("convert", "train", "evaluate", "fetch")
+        for step in ("convert", "train", measuring, "fetch")
     )
     made = read_object(manifest, convert)
     trained = read_object(run, train)
@@ -81,7 +84,7 @@ def read_facts(manifest: Path, run: Path, scores: Path, fetched: Path, meta: Pat
         if key in measured and measured[key] != value:
             raise InputError(
                 f"{scores} was measured with {key} {measured[key]!r}, but the pipeline was trained "
-                f"with {value!r}; measure anew with `spacy project run evaluate`."
+                f"with {value!r}; measure anew with `spacy project run {measuring}`."
             )
     of_data = "sample" if data.get("sample") else data.get("corpus", corpus)
     if of_data != corpus:

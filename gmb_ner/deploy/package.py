@@ -70,8 +70,8 @@ def package(
         raise InputError(
             f"{model} is not a trained pipeline; make it with `spacy project run train`."
         )
-    facts = read_facts(manifest, run, scores, fetched, meta)
     onnx = runs_on_onnx(model)
+    facts = read_facts(manifest, run, scores, fetched, meta, onnx)
     full_name = package_name(name, facts.config, facts.corpus, facts.sample, onnx)
     check_version(version)
     with work_folder(output / MANIFEST) as work:
