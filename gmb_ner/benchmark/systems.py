@@ -85,11 +85,20 @@ SYSTEMS: dict[str, System] = {
     "bert": System("bert-base-cased and `linear_ner`", "bert", "bert"),
 }
 
-# Systems with a mistake, and the same without it.
-MENDED = {
-    "study-a": "study-a-without-padding",
-    "study-a-bert": "study-a-bert-without-padding",
-}
+# What a system has that another has not: the step, and the system before and after it.
+STEPS = (
+    ("vectors of the same text, CBOW", "bilstm", "word2vec-cbow"),
+    ("vectors of the same text, skip-gram", "bilstm", "word2vec-skipgram"),
+    ("vectors of other text", "bilstm", "glove"),
+    ("learned transitions", "bilstm", "bilstm-crf"),
+    ("a language model of the same text", "cnn", "cnn-pretrained"),
+    ("no padding in the loss", "study-a", "study-a-without-padding"),
+    ("fine-tuning, all sentences, no GRU", "study-a-without-padding", "study-b"),
+    ("`linear_ner` and our encoder", "minilm-stock", "minilm"),
+    ("no padding in the loss", "study-a-bert", "study-a-bert-without-padding"),
+    ("fine-tuning, all sentences, no GRU", "study-a-bert-without-padding", "study-b-bert"),
+    ("`linear_ner` and our encoder", "bert-stock", "bert"),
+)
 
 
 def glove_from(file: Path) -> System:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gmb_ner.benchmark.benchmark import Outcome, results_by_row
 from gmb_ner.benchmark.row import Row
-from gmb_ner.benchmark.systems import DEFAULT, MENDED, SYSTEMS
+from gmb_ner.benchmark.systems import DEFAULT, STEPS, SYSTEMS
 from gmb_ner.corpus.split import fold_of
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.intervals import bootstrap_interval, paired_bootstrap
@@ -35,7 +35,7 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         whole = [o for o in outcomes if o.row.protocol == protocol and o.row.part == 1]
         if whole:
             table = [f"### {protocol}", "", HEADER, ALIGNED, *_rows(whole, results)]
-            parts.append("\n".join([*table, *_mistakes(whole, results)]))
+            parts.append("\n".join([*table, *_steps(protocol, results)]))
     if folds := _folds(results):
         parts.append("\n".join(["### All folds", "", *folds]))
     failed = [o for o in outcomes if o.result is None and not o.open]
@@ -80,15 +80,18 @@ def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:
     return lines
 
 
-def _mistakes(outcomes: Sequence[Outcome], results: Results) -> list[str]:
-    """What mistakes do, against the same system without, the same sentences drawn for both."""
+def _steps(protocol: str, results: Results) -> list[str]:
+    """What steps are worth, the same sentences drawn for the systems before and after each."""
     lines = []
-    for row in (outcome.row for outcome in outcomes):
-        mended = replace(row, system=MENDED.get(row.system, ""))
-        if row in results and mended in results:
-            cost = _paired(mended, row, results)
-            lines += ["", f"What its mistake does to {SYSTEMS[row.system].title}: {cost} points."]
-    return lines
+    for step, before, after in STEPS:
+        rows = [Row(name, protocol) for name in (before, after)]
+        found = {row.system: row for row in results if replace(row, max_steps=0) in rows}
+        if len(found) == 2:
+            difference = _paired(found[before], found[after], results)
+            titles = f"{SYSTEMS[before].title} | {SYSTEMS[after].title}"
+            lines.append(f"| {step} | {titles} | {difference} |")
+    header = ["", "| step | from | to | points (95 %) |", "|---|---|---|---:|"]
+    return [*header, *lines] if lines else []
 
 
 def _line(title: str, row: Row, result: dict[str, Any], results: Results) -> str:

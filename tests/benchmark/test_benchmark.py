@@ -211,14 +211,17 @@ def test_tables_and_plots(outcome, place, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
-def test_what_a_mistake_costs_is_told(outcome):
+def test_what_a_step_is_worth_is_told(outcome):
     counts = outcome.result["sentence_counts"]
     worse = {**outcome.result, "sentence_counts": [[0, 0, tp + fn] for tp, _, fn in counts]}
-    mended = Outcome(Row("study-a-without-padding", max_steps=2), outcome.result)
-    text = tables([Outcome(Row("study-a", max_steps=2), worse), mended])
+    before = Outcome(Row("study-a", max_steps=2), worse)
+    after = Outcome(Row("study-a-without-padding", max_steps=2), outcome.result)
+    other = Outcome(Row("bilstm-crf", max_steps=2), outcome.result)
     f1 = f"{100 * outcome.result['gold_tokens']['ents_f']:.2f}"
-    assert f"What its mistake does to Study A, MiniLM for BERT: -{f1} (-" in text
-    assert "mistake does" not in tables([mended])
+    (line,) = (one for one in tables([before, after, other]).splitlines() if "padding in" in one)
+    assert line.startswith("| no padding in the loss | Study A, MiniLM for BERT | Study A without")
+    assert f"| +{f1} (+" in line
+    assert "| step |" not in tables([after, other])
 
 
 def test_folds_are_summed_up(outcome):
