@@ -8,6 +8,7 @@ from wasabi import msg
 
 from gmb_ner.assets.encoders import ENCODERS, fetch_bert, fetch_minilm
 from gmb_ner.console import step
+from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
 from gmb_ner.training.plan import CONFIGS
 from gmb_ner.training.train import train
@@ -26,6 +27,14 @@ def main(
     """Train into OUTPUT/model-best and OUTPUT/model-last."""
     planned = read_object(plan, "make it with `spacy project run fetch`")
     manifest = read_object(corpus / "manifest.json", "make it with `spacy project run convert`")
+    fetched = assets / "corpus.json"
+    if fetched.is_file():
+        other = read_object(fetched, "make it with `spacy project run fetch`")
+        if other["sha256"] != manifest["source"]["sha256"]:
+            raise InputError(
+                f"{corpus} was converted from {manifest['source']['file']}, and {other['file']} was "
+                "fetched since: run `spacy project run convert`."
+            )
     record, path = None, None
     if planned["encoder"] is not None:
         # Already fetched: this only looks it up and verifies it.
