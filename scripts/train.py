@@ -32,8 +32,8 @@ def main(
         other = read_object(fetched, "make it with `spacy project run fetch`")
         if other["sha256"] != manifest["source"]["sha256"]:
             raise InputError(
-                f"{corpus} was converted from {manifest['source']['file']}, and {other['file']} was "
-                "fetched since: run `spacy project run convert`."
+                f"{corpus} was converted from {manifest['source']['file']}, and {other['file']} "
+                "was fetched since: run `spacy project run convert`."
             )
     record, path = None, None
     if planned["encoder"] is not None:
