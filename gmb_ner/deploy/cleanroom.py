@@ -14,7 +14,9 @@ from gmb_ner.errors import InputError
 _UNWANTED = re.compile(r"PYTHON.*|VIRTUAL_ENV|CONDA_.*|HF_.*|TRANSFORMERS_.*|HUGGINGFACE_.*")
 _PIP_UNWANTED = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_NO_DEPS", "PIP_DRY_RUN"}
 # Of pip's lines those that stand for a while: large files, and the end.
-_PROGRESS = re.compile(r"Downloading .* \(\d{2,}(\.\d+)? MB\)|Installing|Successfully|Building|ERROR")
+_PROGRESS = re.compile(
+    r"Downloading .* \(\d{2,}(\.\d+)? MB\)|Installing|Successfully|Building|ERROR"
+)
 _PROOF_SECONDS = 900
 _WIDTH = 100  # of a line of progress
 
