@@ -29,7 +29,7 @@ class System:
     title: str
     config: str
     encoder: str | None = None
-    minutes: float = 8
+    minutes: float = 7
     prepare: Preparation | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     width: str | None = None
@@ -53,25 +53,25 @@ SYSTEMS: dict[str, System] = {
     "glove": System("BiLSTM on GloVe", "bilstm-vectors"),
     "bilstm": System("BiLSTM", "bilstm"),
     "bilstm-crf": System("BiLSTM-CRF", "bilstm-crf"),
-    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=9),
+    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=10),
     "cnn-pretrained": System(
         "spaCy's CNN, pretrained as a language model",
         "cnn-pretrained",
-        minutes=17,
+        minutes=20,
         prepare=pretrain,
     ),
-    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=9, width=WIDTH),
+    "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=6, width=WIDTH),
     "study-a-without-padding": System(
         "Study A without its mistake, MiniLM for BERT",
         "study-a",
         "minilm",
-        minutes=9,
+        minutes=6,
         settings={"components.ner.padding_in_loss": False},
         width=WIDTH,
     ),
     "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=30),
-    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=36),
-    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=23),
+    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=22),
+    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=21),
     "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
     "study-a-bert-without-padding": System(
         "Study A without its mistake",
