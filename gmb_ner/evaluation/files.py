@@ -15,8 +15,6 @@ from thinc.api import Config
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
 
-MISSING = object()
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -107,14 +105,15 @@ def load_pipeline(path: Path, gpu_id: int = -1, settings: Sequence[str] = ()) ->
 
 
 def _overrides(path: Path, settings: Sequence[str]) -> dict[str, Any]:
-    config = util.load_config(path / "config.cfg") if settings else {}
+    config = util.load_config(path / "config.cfg") if settings else Config()
     overrides = {}
     for setting in settings:
         name, _, value = setting.partition("=")
-        known: Any = config
-        for key in name.split("."):
-            known = known.get(key, MISSING) if isinstance(known, dict) else MISSING
-        if known is MISSING or not value:
+        try:
+            util.dot_to_object(config, name)
+        except KeyError:
+            value = ""
+        if not value:
             raise InputError(
                 f"--set {setting} is no setting of {path / 'config.cfg'}: give NAME=VALUE, such as "
                 "components.ner.threshold=0.9."

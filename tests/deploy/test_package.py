@@ -15,6 +15,8 @@ from thinc.api import Config
 from typer.testing import CliRunner
 
 from gmb_ner.deploy import wheels
+from gmb_ner.deploy.card import readme
+from gmb_ner.deploy.facts import read_facts
 from gmb_ner.deploy.names import check_version, minor_range, package_name
 from gmb_ner.deploy.package import package
 from gmb_ner.deploy.scrub import check_clean, copy_scrubbed
@@ -277,6 +279,20 @@ def test_a_corpus_of_ones_own_gives_name_and_no_licence(plain_model, run_files, 
     assert meta["license"].startswith("unknown")
     assert "en_ner_news_2024_cnn/en_ner_news_2024_cnn-0.1.0/LICENSE" not in inside
     assert "Groningen" not in meta["description"]
+
+
+@pytest.mark.parametrize("labels", [["geo", "per"], ["drug", "symptom"]])
+def test_the_card_claims_only_what_the_labels_are(run_files, labels):
+    files = run_files(manifest=OWN, scores=OWN, fetched={**OWN, "licence": "unknown"})
+    del files["project"]
+    meta = {"lang": "en", "name": "ner_mine", "version": "0.1.0", "description": "A pipeline."}
+    card = readme(read_facts(**files), {**meta, "requirements": [], "labels": {"ner": labels}})
+    known = labels == ["geo", "per"]
+    assert ("Finding names, places" in card) is ("Angela Merkel" in card) is known
+    assert (
+        "Finding `drug`, `symptom` in text of the kind that it has learned" in card
+    ) is not known
+    assert "--vars.csv" in card
 
 
 @pytest.mark.parametrize(

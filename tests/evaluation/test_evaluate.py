@@ -8,6 +8,7 @@ from gmb_ner.evaluation.evaluate import evaluate
 from gmb_ner.evaluation.predict import Stopwatch, predict_gold_tokens, predict_raw_text
 from gmb_ner.evaluation.report import (
     calibration_text,
+    caution,
     confusion_text,
     error_kinds_text,
     headline,
@@ -72,6 +73,12 @@ def test_end_to_end(ruler, docs):
     assert "note" not in result
     assert result["calibration"] is None
     assert json.loads(json.dumps(result)) == result
+
+
+@pytest.mark.parametrize(("entities", "said"), [(99, "Only 99 entities are scored"), (100, "")])
+def test_few_entities_are_told(entities, said):
+    sentence = caution({"counts": {"entities": entities}})
+    assert sentence.startswith(said) and bool(sentence) == bool(said)
 
 
 def test_reports(ruler, docs):

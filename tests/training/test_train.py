@@ -181,3 +181,17 @@ def test_no_converted_corpus(tmp_path):
 def test_no_gpu(sample_corpus, tmp_path):
     with pytest.raises(InputError, match="GPU 99 cannot be used"):
         train(ROOT / "configs" / "cnn.cfg", sample_corpus, tmp_path, name="cnn", gpu_id=99)
+
+
+def test_few_entities_fit_no_confidences(sample_corpus, tmp_path, monkeypatch, capsys):
+    def trained(fewest):
+        monkeypatch.setattr("gmb_ner.training.train.FEWEST_CALIBRATED", fewest)
+        config = ROOT / "configs" / "bilstm.cfg"
+        train(config, sample_corpus, tmp_path, name="bilstm", max_steps=2)
+        temperature = spacy.load(tmp_path / "model-best").get_pipe("ner").temperature
+        return temperature, " ".join(capsys.readouterr().out.split())
+
+    temperature, said = trained(10_000)
+    assert temperature == 1 and "the dev part has 63 entities" in said
+    temperature, said = trained(63)
+    assert temperature != 1 and "confidences fitted to dev" in said
