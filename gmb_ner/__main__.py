@@ -40,7 +40,7 @@ def annotate(
         float | None, typer.Option(min=0, max=1, help="Leave out entities with less confidence.")
     ] = None,
     processes: Annotated[
-        int, typer.Option(min=1, help="So many at a time on the CPU, or of Ray.")
+        int, typer.Option(min=1, help="So many at a time, or of Ray.")
     ] = 1,
     gpu_id: Annotated[int, typer.Option(help="-1 for the CPU.")] = -1,
     shard_size: Annotated[int, typer.Option(min=1, help="Records of each file.")] = 5_000,

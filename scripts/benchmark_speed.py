@@ -9,6 +9,7 @@ import typer
 from wasabi import table
 
 from gmb_ner.benchmark.costs import Costs, costs
+from gmb_ner.benchmark.parallel_speed import words_per_second
 from gmb_ner.benchmark.plots import plot_speeds
 from gmb_ner.benchmark.prediction_speed import (
     Timings,
@@ -36,6 +37,9 @@ def main(
     words: Annotated[int, typer.Option(min=1, help="Of each measurement.")] = 5_000,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each pipeline.")] = 3,
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "-1",
+    processes: Annotated[
+        str, typer.Option(help="So many at a time, by commas, of pipelines that are folders.")
+    ] = "",
     score: Annotated[bool, typer.Option(help="Pipelines alone: F1, memory, loading.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Picture to draw (.png).")] = None,
 ) -> None:
@@ -43,10 +47,13 @@ def main(
 
     A config stands for a pipeline whose weights learned nothing, which is as fast; huggingface for
     transformers' own pipeline on the same encoder. Then the share of the processor's measured speed
-    in matrix products that the encoders reach, taken for that of --encoder. With --score, each
-    pipeline that is a folder once more in a process of its own, on the whole test part.
+    in matrix products that the encoders reach, taken for that of --encoder. With
+    --processes, pipelines that are folders once more in several processes, which all read the texts
+    of the first number of SENTENCES, in the last of BATCH_SIZES; with --score, each in a process of
+    its own on the whole test part.
     """
     kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
+    counts = _numbers(processes) if processes else []
     device, _ = choose_device(gpu_id)
     if device.gpu_id >= 0:
         spacy.require_gpu(device.gpu_id)
@@ -69,8 +76,30 @@ def main(
         print(_roofline(with_encoder, needed, ceilings(device.gpu_id)))
     if plot is not None:
         plot_speeds(timings, kinds, sizes[-1], plot)
+    folders = {name: source for name, source in named.items() if source.is_dir()}
+    if counts:
+        texts, counted = texts_of(docs, kinds[0], words)
+        together = [
+            (
+                entry,
+                count,
+                words_per_second(
+                    folder,
+                    texts,
+                    counted,
+                    processes=count,
+                    rounds=rounds,
+                    batch_size=sizes[-1],
+                    precision=contestant.precision,
+                    gpu_id=device.gpu_id,
+                ),
+            )
+            for name, folder in folders.items()
+            for entry, contestant in contestants({name: loaded[name]}).items()
+            for count in counts
+        ]
+        print(_parallel(together))
     if score:
-        folders = {name: source for name, source in named.items() if source.is_dir()}
         alone = {name: costs(folder, corpus / "test.spacy") for name, folder in folders.items()}
         print(_costs(alone))
 
@@ -105,6 +134,15 @@ def _table(timings: dict[str, Timings], kinds: list[int], sizes: list[int]) -> s
         rows[-len(kinds) * len(sizes)] = (*rows[-len(kinds) * len(sizes)][:5], *latencies)
     header = ("pipeline", "sentences", "batch", "words/s", "ratio", "p50 ms", "p95 ms")
     return str(table(rows, header=header, divider=True, aligns=("l", *"rrrrrr")))
+
+
+def _parallel(measured: list[tuple[str, int, float]]) -> str:
+    rows = [
+        (name, count, f"{speed:,.0f}", f"{speed / measured[0][2]:.2f}")
+        for name, count, speed in measured
+    ]
+    header = ("pipeline, processes together", "processes", "words/s", "ratio")
+    return str(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r")))
 
 
 def _costs(measured: dict[str, Costs]) -> str:

@@ -70,6 +70,7 @@ def main(
     msg.good(
         f"Trained in {run['seconds'] / 60:.1f} min"
         + (f": {run['steps']} steps, {speed:,.0f} words/s, {run['precision']}" if speed else "")
+        + (f", {run['gpu_bytes'] / 1e9:.1f} GB of the GPU's memory" if run["gpu_bytes"] else "")
     )
 
 

@@ -1,7 +1,6 @@
 """Who makes the shards of a job: this process, several on this machine, or Ray's workers."""
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,7 +12,7 @@ from spacy.language import Language
 from gmb_ner.annotate.job import Counts, Job, annotate_shard, load
 from gmb_ner.annotate.records import Record
 from gmb_ner.errors import InputError
-from gmb_ner.pipeline.onnx_ner import OnnxNER
+from gmb_ner.pipeline.loading import load_beside
 
 Shards = Iterable[tuple[int, list[Record]]]
 Engine = Callable[[Job, Shards], Iterator[Counts]]
@@ -35,21 +34,17 @@ def run_here(job: Job, shards: Shards) -> Iterator[Counts]:
 def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
     """Several shards at a time, each in a process with a pipeline of its own.
 
-    Raises InputError where a GPU is asked for, which they would share, or where a process dies.
+    On a GPU they share it: a pipeline of ours leaves it idle most of the time, as one process
+    cannot prepare texts and write entities as fast as the GPU reads them. Raises InputError where
+    a process dies.
     """
-    if job.gpu_id >= 0:
-        raise InputError(
-            "Several processes on one GPU only wait for each other: leave --processes out, or "
-            "--gpu-id."
-        )
     load(job)  # what cannot be loaded is told here, in one sentence
-    threads = max(1, (os.cpu_count() or 1) // processes)
     with ProcessPoolExecutor(
         processes,
         # Not a copy of this process, whose threads it would lack.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin_work,
-        initargs=(job, threads),
+        initargs=(job, processes),
     ) as pool:
         try:
             yield from _ahead(
@@ -65,14 +60,9 @@ def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
             ) from error
 
 
-def _begin_work(job: Job, threads: int) -> None:
+def _begin_work(job: Job, processes: int) -> None:
     global _nlp, _job
-    # Before onnxruntime or torch counts the cores for itself.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    _job, _nlp = job, load(job)
-    for _, component in _nlp.pipeline:
-        if isinstance(component, OnnxNER):
-            component.threads = threads
+    _job, _nlp = job, load_beside(processes, lambda: load(job))
 
 
 def _work(index: int, records: list[Record]) -> Counts:

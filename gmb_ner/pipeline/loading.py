@@ -1,9 +1,13 @@
 """Load a pipeline that a user named."""
 
+import os
+from collections.abc import Callable
+
 import spacy
 from spacy.language import Language
 
 from gmb_ner.errors import InputError
+from gmb_ner.pipeline.onnx_ner import OnnxNER
 
 
 def load_model(name: str) -> Language:
@@ -12,3 +16,19 @@ def load_model(name: str) -> Language:
         return spacy.load(name)
     except (OSError, ImportError, ValueError) as error:
         raise InputError(f"{name} cannot be loaded ({error}).") from error
+
+
+def load_beside(processes: int, load: Callable[[], Language]) -> Language:
+    """Load a pipeline that takes no more than its share of the cores.
+
+    processes: that read at a time, this one included. load: what loads it, in a process that has
+        loaded none before.
+    """
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    # Before onnxruntime or torch counts the cores for itself.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    nlp = load()
+    for _, component in nlp.pipeline:
+        if isinstance(component, OnnxNER):
+            component.threads = threads
+    return nlp

@@ -16,7 +16,7 @@ from wasabi import msg
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
-from gmb_ner.training.hardware import gpu_refusal
+from gmb_ner.training.hardware import gpu_memory, gpu_refusal
 from gmb_ner.training.plan import MIN_STEPS
 from gmb_ner.training.precision import STOCK, cpu_bfloat16, training_precision
 
@@ -190,6 +190,7 @@ def train(
     evaluations: how often a fitted training scores dev, beside its beginning and its end.
     settings: of the config, by dotted path, that are another.
     Returns the record; `steps` and `words_per_second` are None where the config is not fitted.
+    `gpu_bytes` is about the most memory of the GPU that was in use, None on a CPU.
     `curve` has the epoch, the step and the score (0..1) of each evaluation on dev; it is empty
     where the config names another logger than spaCy's to the console (v2 or v3).
     Raises InputError for a GPU or a corpus that cannot be used.
@@ -249,6 +250,7 @@ def train(
         "steps": schedule.steps if schedule else None,
         "seconds": seconds,
         "words_per_second": words / seconds if words else None,
+        "gpu_bytes": gpu_memory(gpu_id) if gpu_id >= 0 else None,
         "curve": _curve(log),
     }
     write_json(output / RUN, record)

@@ -150,8 +150,12 @@ def test_processes_give_what_one_gives(job, tmp_path):
     assert lines(several.output) == lines(made.output)
 
 
-def test_processes_on_a_gpu_are_refused(job):
-    with pytest.raises(InputError, match="Several processes on one GPU only wait"):
+def test_several_processes_take_the_gpu_that_was_asked_for(job, monkeypatch):
+    def fail(gpu_id):
+        raise ValueError("no GPU")
+
+    monkeypatch.setattr(spacy, "require_gpu", fail)
+    with pytest.raises(InputError, match="GPU 0 cannot be used"):
         list(run_processes(job(gpu_id=0), [], processes=2))
 
 

@@ -7,6 +7,7 @@ import typer
 from spacy.tokens import Doc
 from typer.testing import CliRunner
 
+from gmb_ner.benchmark.parallel_speed import words_per_second
 from gmb_ner.benchmark.prediction_speed import (
     Contestant,
     Timings,
@@ -81,6 +82,11 @@ def test_operations_are_those_of_the_weights(tiny_bert):
     assert operations_per_word(tiny_bert, ["nile xy", "nile"], 3) == 2 * weights * 4 / 3
 
 
+def test_a_process_that_fails_is_told(tmp_path):
+    with pytest.raises(InputError, match="could not be read by 2 processes at a time"):
+        words_per_second(tmp_path, ["It rains"], 2, processes=2, rounds=1, batch_size=1)
+
+
 def test_medians_and_quantiles():
     timing = Timings({(1, 32): [5.0, 1.0, 3.0]}, [0.0, 0.1, 0.2])
     assert timing.speed(1, 32) == 3
@@ -124,9 +130,11 @@ def test_the_command_draws_and_scores(run, sample_corpus, tmp_path):
     done = run(
         *(sample_corpus, f"ruler={tmp_path / 'ruler'}", "--sentences", "1", "--batch-sizes", "2"),
         *("--words", "20", "--rounds", "1", "--plot", tmp_path / "speed.png", "--score"),
-        *("--encoder", ROOT / "nowhere"),
+        *("--encoder", ROOT / "nowhere", "--processes", "1,2"),
     )
     assert done.exit_code == 0, done.output
+    together = [line.split() for line in done.output.splitlines() if line.startswith("ruler ")][1:3]
+    assert [line[1] for line in together] == ["1", "2"] and together[0][3] == "1.00"
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     docs = load_docs(sample_corpus / "test.spacy", nlp.vocab)
     expected = strict_scores(docs, predict_gold_tokens(nlp, docs))["ents_f"]
