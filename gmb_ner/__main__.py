@@ -39,9 +39,7 @@ def annotate(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Leave out entities with less confidence.")
     ] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, help="So many at a time, or of Ray.")
-    ] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="So many at a time, or of Ray.")] = 1,
     gpu_id: Annotated[int, typer.Option(help="-1 for the CPU.")] = -1,
     shard_size: Annotated[int, typer.Option(min=1, help="Records of each file.")] = 5_000,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts read together.")] = 64,

@@ -8,6 +8,7 @@ from spacy.vocab import Vocab
 from wasabi import msg
 
 from gmb_ner.console import step
+from gmb_ner.corpus.docs import annotated_sentences
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.evaluation.report import headline
 from gmb_ner.files import read_object, write_text
@@ -31,6 +32,9 @@ def main(
     found = read_object(scores, "make it with `spacy project run evaluate`")
     register_confidence()
     vocab = Vocab()
+    references = load_docs(corpus / "test.spacy", vocab)
+    if found.get("single_sentences"):
+        references = [part for doc in references for part in annotated_sentences(doc)]
     report = make_report(
         Material(
             scores=found,
@@ -38,7 +42,7 @@ def main(
             audit=read_object(corpus / "audit.json", converted),
             run=read_object(run, "make it with `spacy project run train`"),
             train=load_docs(corpus / "train.spacy", vocab),
-            references=load_docs(corpus / "test.spacy", vocab),
+            references=references,
             predictions=load_docs(predictions, vocab),
             learning=read_learning(learning, found["config"], found["protocol"]),
         )

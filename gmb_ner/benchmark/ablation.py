@@ -14,6 +14,7 @@ from spacy.vocab import Vocab
 from thinc.util import to_numpy
 
 from gmb_ner.benchmark.variants import VARIANTS, Variant
+from gmb_ner.corpus.docs import annotated_sentences
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.evaluation.intervals import paired_bootstrap
@@ -21,7 +22,7 @@ from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, scored_doc
 from gmb_ner.evaluation.scores import f_score, sentence_counts
 from gmb_ner.files import read_object, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
-from gmb_ner.training.reader import annotated_sentences, untagged_copy
+from gmb_ner.training.reader import untagged_copy
 from gmb_ner.training.train import train
 
 SHARE = 4  # every fourth Doc trains

@@ -171,7 +171,8 @@ def score_row(row: Row, place: Place) -> None:
     from gmb_ner.evaluation.evaluate import evaluate
     from gmb_ner.evaluation.files import load_docs, load_pipeline, read_manifest
     from gmb_ner.evaluation.forms import by_form, forms_of
-    from gmb_ner.evaluation.scored import ScoredDoc, is_scored
+    from gmb_ner.evaluation.predict import as_trained
+    from gmb_ner.evaluation.scored import ScoredDoc
     from gmb_ner.evaluation.scores import sentence_counts
 
     corpus, folder = Path(place.corpus), Path(place.folder)
@@ -192,7 +193,7 @@ def score_row(row: Row, place: Place) -> None:
     known = forms_of(load_docs(corpus / "train.spacy", nlp.vocab))
     result |= {
         "sentence_counts": sentence_counts(scored).tolist(),
-        "forms": by_form([doc for doc in references if is_scored(doc)], scored, known),
+        "forms": by_form(as_trained(nlp, references), scored, known),
         "agreement": agreement(scored),
         "model_bytes": sum(file.stat().st_size for file in model.rglob("*") if file.is_file()),
     }

@@ -50,6 +50,13 @@ def part_docs(
             yield make_doc(vocab, sentences[start : start + per_doc], annotated)
 
 
+def annotated_sentences(doc: Doc) -> Iterator[Doc]:
+    """Each sentence of a Doc that has annotation, as a Doc of its own."""
+    for sentence in doc.sents:
+        if sentence[0].ent_iob_:
+            yield sentence.as_doc()
+
+
 def write_docbin(docs: Iterable[Doc], path: Path) -> int:
     """Write Docs as a DocBin and return how many; the same Docs give the same bytes."""
     docbin = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "SENT_START", "SPACY"])

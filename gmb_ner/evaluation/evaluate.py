@@ -14,12 +14,14 @@ from gmb_ner.evaluation.errors import confusion_table, error_kinds
 from gmb_ner.evaluation.intervals import bootstrap_interval
 from gmb_ner.evaluation.predict import (
     Stopwatch,
+    as_trained,
     predict_gold_tokens,
     predict_raw_text,
+    reads_sentences,
     seconds_per_text,
 )
 from gmb_ner.evaluation.report import classification_report
-from gmb_ner.evaluation.scored import ScoredDoc, is_scored, only_label, scored_doc
+from gmb_ner.evaluation.scored import ScoredDoc, only_label, scored_doc
 from gmb_ner.evaluation.scores import (
     sentence_counts,
     strict_scores,
@@ -55,7 +57,8 @@ def evaluate(
     docs: references of consecutive sentences with sentence starts and spaces. Tokens without
         entity annotation (`ent_iob == 0`) are context: they are predicted on, but not scored,
         and a prediction that touches them is ignored. Documents without any annotation are
-        skipped.
+        skipped. A pipeline that was trained on single sentences gets the annotated ones one by one
+        (`gmb_ner.evaluation.predict.as_trained`).
     corpus, protocol, config, seed, device: what is evaluated and on what, passed on to the result.
     label_map: renames gold and prediction alike, see `gmb_ner.pipeline.labels`.
     batch_size: documents a batch; the pipeline's own by default.
@@ -65,6 +68,7 @@ def evaluate(
 
     Returns a dict ready for JSON; scores are fractions (0..1), None where undefined:
         corpus, protocol, config, seed, device, label_map (and `note` for the sample);
+        single_sentences: whether each sentence was read by itself, as in the pipeline's training;
         counts: documents, sentences, words and entities that are scored;
         gold_tokens, raw_text: ents_p, ents_r, ents_f, ents_per_type (with support), macro_f, as
             `gmb_ner.pipeline.scorer.score_entities` defines them;
@@ -81,7 +85,7 @@ def evaluate(
     Raises InputError if nothing is annotated or the label map is refused.
     """
     changes = resolve_label_map(label_map)
-    references = [doc for doc in docs if is_scored(doc)]
+    references = as_trained(nlp, docs)
     if not references:
         raise InputError("The documents have no entity annotation, so nothing can be scored.")
     stopwatch = Stopwatch()
@@ -114,6 +118,7 @@ def evaluate(
         "seed": seed,
         "device": device,
         "label_map": label_map if label_map is None or isinstance(label_map, str) else changes,
+        "single_sentences": reads_sentences(nlp),
         "counts": _counts(scored),
         "gold_tokens": gold_tokens,
         "raw_text": raw_text,

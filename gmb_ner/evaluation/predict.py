@@ -3,15 +3,35 @@
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from gmb_ner.corpus.docs import annotated_sentences
+from gmb_ner.evaluation.scored import is_scored
 from gmb_ner.pipeline.scorer import copy_entities
 
 T = TypeVar("T")
+
+
+def reads_sentences(nlp: Language) -> bool:
+    """Whether a pipeline's config trains it on single sentences."""
+    corpora: dict[str, Any] = nlp.config.get("corpora", {})
+    return bool(corpora.get("train", {}).get("sentences"))
+
+
+def as_trained(nlp: Language, references: Iterable[Doc]) -> list[Doc]:
+    """The scored Docs of a pipeline: as they are, or each annotated sentence by itself.
+
+    What learned from single sentences and is fed several at a time loses some points, and some
+    systems more than others: of a comparison it would say nothing.
+    """
+    kept = [doc for doc in references if is_scored(doc)]
+    if not reads_sentences(nlp):
+        return kept
+    return [sentence for doc in kept for sentence in annotated_sentences(doc)]
 
 
 class Stopwatch:

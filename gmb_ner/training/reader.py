@@ -9,6 +9,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
+from gmb_ner.corpus.docs import annotated_sentences
+
 MISSING = 0  # Token.ent_iob where nothing is known
 
 
@@ -73,13 +75,6 @@ def annotated_runs(doc: Doc) -> Iterator[Span]:
         if annotated:
             yield doc[start:end]
         start = end
-
-
-def annotated_sentences(doc: Doc) -> Iterator[Doc]:
-    """Each sentence that has annotation, as a Doc of its own."""
-    for sentence in doc.sents:
-        if sentence[0].ent_iob != MISSING:
-            yield sentence.as_doc()
 
 
 def untagged_copy(reference: Doc) -> Doc:

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 from spacy.lang.en import English
-from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
 from spacy.vocab import Vocab
 
-from gmb_ner.benchmark.ablation import ablate, annotated_sentences, strict_spans, table
+from gmb_ner.benchmark.ablation import ablate, strict_spans, table
 from gmb_ner.benchmark.variants import VARIANTS
+from gmb_ner.corpus.docs import annotated_sentences
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 
@@ -25,18 +25,6 @@ def test_a_variant_changes_the_config_into_another_that_is_valid(name):
     VARIANTS[name].change(config)
     assert config.to_str() != before
     assert isinstance(load_model_from_config(config, auto_fill=True), English)
-
-
-def test_annotated_sentences():
-    doc = Doc(
-        Vocab(),
-        words=["Ada", "left", ".", "Who", "?", "Oslo", "."],
-        sent_starts=[True, False, False, True, False, True, False],
-        ents=["B-per", "O", "O", "", "", "B-geo", "O"],
-    )
-    assert [
-        (part.text, [ent.label_ for ent in part.ents]) for part in annotated_sentences(doc)
-    ] == [("Ada left . ", ["per"]), ("Oslo . ", ["geo"])]
 
 
 def test_runs_once_each_and_goes_on_where_it_was(sample_corpus, tiny_bert, tmp_path):

@@ -9,9 +9,9 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin
 
-from gmb_ner.corpus.docs import blocks, make_doc, part_docs, write_docbin
+from gmb_ner.corpus.docs import annotated_sentences, blocks, make_doc, part_docs, write_docbin
 from gmb_ner.corpus.table import Sentence
 from gmb_ner.corpus.tags import spans
 
@@ -146,3 +146,15 @@ def test_the_same_input_gives_the_same_bytes(kaggle, fetched, tmp_path):
     ]
     for name in names:
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes(), name
+
+
+def test_annotated_sentences():
+    doc = Doc(
+        VOCAB,
+        words=["Ada", "left", ".", "Who", "?", "Oslo", "."],
+        sent_starts=[True, False, False, True, False, True, False],
+        ents=["B-per", "O", "O", "", "", "B-geo", "O"],
+    )
+    assert [
+        (part.text, [ent.label_ for ent in part.ents]) for part in annotated_sentences(doc)
+    ] == [("Ada left . ", ["per"]), ("Oslo . ", ["geo"])]

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from gmb_ner.errors import InputError
@@ -73,6 +74,31 @@ def test_end_to_end(ruler, docs):
     assert "note" not in result
     assert result["calibration"] is None
     assert json.loads(json.dumps(result)) == result
+
+
+def test_what_learned_from_single_sentences_reads_single_sentences(ruler, docs):
+    together = evaluate(ruler, docs)
+    read = []
+
+    @Language.component("reader")
+    def reader(doc):
+        read.append(doc.text.strip())
+        return doc
+
+    ruler.add_pipe("reader")
+    ruler.config["corpora"]["train"] = {"sentences": True}
+    alone = evaluate(ruler, docs)
+    assert read[:4] == [
+        "Bush flew to Baghdad.",
+        "The United Nations met.",
+        "Washington said no to Mr. Annan.",
+        "It rained in Kampala.",
+    ]
+    assert (together["single_sentences"], alone["single_sentences"]) == (False, True)
+    assert alone["counts"] == {**together["counts"], "documents": 4}
+    # Rules do not heed context.
+    for scores in ("gold_tokens", "raw_text", "interval95"):
+        assert alone[scores] == together[scores]
 
 
 @pytest.mark.parametrize(("entities", "said"), [(99, "Only 99 entities are scored"), (100, "")])

@@ -155,8 +155,10 @@ def test_a_learning_curve_is_read(tmp_path):
     assert read_learning(tmp_path, "crf", "canonical") == [(0.25, 70.0), (1.0, 80.0)]
 
 
-def test_the_commands_leave_it_beside_its_data(sample_corpus, tmp_path):
+@pytest.mark.parametrize("single_sentences", [False, True])
+def test_the_commands_leave_it_beside_its_data(single_sentences, sample_corpus, tmp_path):
     nlp = spacy.blank("en")
+    nlp.config["corpora"]["train"] = {"sentences": single_sentences}
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "geo", "pattern": "Germany"}])
     nlp.to_disk(tmp_path / "model")
     write_json(tmp_path / "run.json", {"config": "rules", "seed": 0, "gpu_id": -1})
