@@ -129,7 +129,8 @@ def summary(result: dict[str, Any]) -> str:
     calibration = result["calibration"]
     return "\n".join(
         (
-            ", ".join(f"{number:,} {what}" for what, number in counts.items()),
+            ", ".join(f"{number:,} {what}" for what, number in counts.items())
+            + ("; each sentence read by itself" if result["single_sentences"] else ""),
             f"gold tokens: P {points(tokens['ents_p'])}, R {points(tokens['ents_r'])}, "
             f"F {points(tokens['ents_f'])}, macro F {points(tokens['macro_f'])}",
             f"raw text:    P {points(text['ents_p'])}, R {points(text['ents_r'])}, "

@@ -95,6 +95,8 @@ def test_what_learned_from_single_sentences_reads_single_sentences(ruler, docs):
         "It rained in Kampala.",
     ]
     assert (together["single_sentences"], alone["single_sentences"]) == (False, True)
+    told = [summary(result).splitlines()[0] for result in (together, alone)]
+    assert [line.partition("; ")[2] for line in told] == ["", "each sentence read by itself"]
     assert alone["counts"] == {**together["counts"], "documents": 4}
     # Rules do not heed context.
     for scores in ("gold_tokens", "raw_text", "interval95"):
