@@ -9,7 +9,7 @@ import typer
 from wasabi import table
 
 from gmb_ner.benchmark.costs import Costs, costs
-from gmb_ner.benchmark.parallel_speed import words_per_second
+from gmb_ner.benchmark.parallel_speed import speed_together
 from gmb_ner.benchmark.plots import plot_speeds
 from gmb_ner.benchmark.prediction_speed import (
     Timings,
@@ -78,12 +78,14 @@ def main(
         plot_speeds(timings, kinds, sizes[-1], plot)
     folders = {name: source for name, source in named.items() if source.is_dir()}
     if counts:
+        if not folders:
+            raise InputError("--processes needs a pipeline that is a folder: train one first.")
         texts, counted = texts_of(docs, kinds[0], words)
         together = [
             (
                 entry,
                 count,
-                words_per_second(
+                speed_together(
                     folder,
                     texts,
                     counted,

@@ -53,10 +53,10 @@ def _measure(pipeline: Path, docs: Path) -> dict[str, Any]:
     first = time.perf_counter()
 
     from gmb_ner.evaluation.files import load_docs
-    from gmb_ner.evaluation.predict import predict_gold_tokens
+    from gmb_ner.evaluation.predict import as_trained, predict_gold_tokens
     from gmb_ner.evaluation.scores import strict_scores
 
-    references = load_docs(docs, nlp.vocab)
+    references = as_trained(nlp, load_docs(docs, nlp.vocab))
     scores = strict_scores(references, predict_gold_tokens(nlp, references))
     return {
         "load_seconds": loaded - started,

@@ -3,10 +3,9 @@
 import multiprocessing
 import time
 from collections.abc import Sequence
-from multiprocessing.synchronize import Barrier
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from threading import BrokenBarrierError
 
 import spacy
 
@@ -15,10 +14,10 @@ from gmb_ner.benchmark.process import end_with_parent
 from gmb_ner.errors import InputError
 from gmb_ner.pipeline.loading import load_beside
 
-LONGEST = 300  # seconds until all processes have loaded, or read the texts once
+LONGEST = 300  # seconds until a process has loaded, or read the texts once
 
 
-def words_per_second(
+def speed_together(
     pipeline: Path,
     texts: Sequence[str],
     words: int,
@@ -29,26 +28,32 @@ def words_per_second(
     precision: str | None = None,
     gpu_id: int = -1,
 ) -> float:
-    """The median speed of all processes together; each reads all of the texts in every round.
+    """The median speed of all processes together, in words a second.
 
-    pipeline: a folder, which each process loads for itself. words: of the texts. precision: of
-    prediction, for encoders that have a choice. Before the first round each reads the texts once.
-    Raises InputError where a process fails, or takes longer than `LONGEST`.
+    Each reads all of the texts in every round, and once before the first. pipeline: a folder, which
+    each process loads for itself. words: of the texts. precision: of prediction, for encoders that
+    have a choice. Raises InputError where a process fails, or takes longer than `LONGEST`.
     """
     context = multiprocessing.get_context("spawn")
-    together = context.Barrier(processes + 1)
-    arguments = (pipeline, texts, rounds, batch_size, precision, gpu_id, processes, together)
-    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    seconds = []
+    arguments = (pipeline, texts, batch_size, precision, gpu_id, processes)
+    workers, connections = [], []
     try:
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            connections.append(ours)
+            workers.append(context.Process(target=_work, args=(*arguments, theirs), daemon=True))
+            workers[-1].start()
+            # So that the other end is closed when the process has ended, for whatever reason.
+            theirs.close()
+        _wait(connections)
+        seconds = []
         for _ in range(rounds):
-            together.wait(LONGEST)
             started = time.perf_counter()
-            together.wait(LONGEST)
+            for connection in connections:
+                connection.send(True)
+            _wait(connections)
             seconds.append(time.perf_counter() - started)
-    except BrokenBarrierError as error:
+    except (EOFError, OSError) as error:
         raise InputError(
             f"{pipeline} could not be read by {processes} processes at a time: see above."
         ) from error
@@ -59,29 +64,30 @@ def words_per_second(
     return processes * words / median(seconds)
 
 
+def _wait(connections: Sequence[Connection]) -> None:
+    """Wait for a sign of each process; raises EOFError where one has ended."""
+    for connection in connections:
+        if not connection.poll(LONGEST):
+            raise TimeoutError
+        connection.recv()
+
+
 def _work(
     pipeline: Path,
     texts: Sequence[str],
-    rounds: int,
     batch_size: int,
     precision: str | None,
     gpu_id: int,
     processes: int,
-    together: Barrier,
+    parent: Connection,
 ) -> None:
     end_with_parent()
-    try:
-        if gpu_id >= 0:
-            spacy.require_gpu(gpu_id)
-        loaded = load_beside(processes, lambda: spacy.load(pipeline))
-        nlp = Contestant(loaded, precision).ready()
-        for counted in range(rounds + 1):
-            if counted:
-                together.wait(LONGEST)
-            for _ in nlp.pipe(texts, batch_size=batch_size):
-                pass
-            if counted:
-                together.wait(LONGEST)
-    except BaseException:
-        together.abort()
-        raise
+    if gpu_id >= 0:
+        spacy.require_gpu(gpu_id)
+    loaded = load_beside(processes, lambda: spacy.load(pipeline))
+    nlp = Contestant(loaded, precision).ready()
+    while True:
+        for _ in nlp.pipe(texts, batch_size=batch_size):
+            pass
+        parent.send(True)
+        parent.recv()

@@ -9,10 +9,10 @@ from spacy.tokens import Doc
 from spacy.training.initialize import convert_vectors
 from spacy.vocab import Vocab
 
+from gmb_ner.corpus.docs import annotated_sentences
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.files import atomic_path, work_folder
-from gmb_ner.training.reader import annotated_sentences
 
 WIDTH, WINDOW, EPOCHS, MIN_COUNT = 100, 10, 10, 2
 MOST = 200_000  # vectors that are kept of a file

@@ -51,9 +51,12 @@ def part_docs(
 
 
 def annotated_sentences(doc: Doc) -> Iterator[Doc]:
-    """Each sentence of a Doc that has annotation, as a Doc of its own."""
-    for sentence in doc.sents:
-        if sentence[0].ent_iob_:
+    """Each sentence of a Doc that has annotation, as a Doc of its own.
+
+    Where no sentence starts are set, the Doc is one sentence.
+    """
+    for sentence in doc.sents if doc.has_annotation("SENT_START") else [doc[:]]:
+        if any(token.ent_iob_ for token in sentence):
             yield sentence.as_doc()
 
 

@@ -48,6 +48,7 @@ def performance(facts: Facts) -> dict[str, Any]:
         "part": "test",
         "protocol": facts.protocol,
         "seed": facts.seed,
+        "single_sentences": scores.get("single_sentences", False),
         "counts": scores.get("counts", {}),
     }
 
@@ -207,6 +208,9 @@ def _measure(facts: Facts) -> str:
         + (f" ({size})" if size else "")
         + f", config `{facts.config}`, seed {facts.seed}.",
         "An entity counts if label and boundaries are both right.",
+        "Each sentence was read by itself, as in training: split longer texts into sentences."
+        if facts.scores.get("single_sentences")
+        else "",
         f"95 % interval of F on gold tokens: {points(low)} to {points(high)}.",
         f"Speed on {device or 'the machine that measured'}: {speed:,.0f} words/s." if speed else "",
     ]

@@ -17,6 +17,7 @@ from gmb_ner.errors import InputError
 from gmb_ner.files import work_folder
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.linear_ner import LinearNER
+from gmb_ner.pipeline.loading import reads_sentences
 from gmb_ner.pipeline.onnx_ner import INPUTS, OnnxNER
 
 ARCHITECTURE = "gmb_ner.TransformerModel.v1"
@@ -195,6 +196,9 @@ def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph:
     exported: Language = spacy.blank(nlp.meta["lang"], config=config)
     old, new = cast(Tokenizer, nlp.tokenizer), cast(Tokenizer, exported.tokenizer)
     new.from_bytes(old.to_bytes(exclude=["vocab"]), exclude=["vocab"])
+    if reads_sentences(nlp):
+        # So that it is scored as the trained one is.
+        exported.config["corpora"]["train"] = {"sentences": True}
     settings = {
         "label_bias": recognizer.label_bias,
         "threshold": recognizer.threshold,

@@ -9,8 +9,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from gmb_ner.evaluation.errors import error_kind, pair_spans
-from gmb_ner.evaluation.predict import predict_gold_tokens
-from gmb_ner.evaluation.scored import ScoredDoc, annotated_runs, is_scored, scored_doc
+from gmb_ner.evaluation.predict import as_trained, predict_gold_tokens
+from gmb_ner.evaluation.scored import ScoredDoc, annotated_runs, scored_doc
 
 CUT = " […] "
 """Stands for the sentences left out, which belong to other parts of the corpus."""
@@ -59,9 +59,10 @@ def compare_documents(
 ) -> list[Comparison]:
     """Predict on references and set both sides beside each other, in the order of the documents.
 
-    at_most: how many documents are predicted on; of more, as many are taken evenly spaced.
+    at_most: how many documents are predicted on; of more, as many are taken evenly spaced. Where
+        the pipeline learned from single sentences, these are its documents.
     """
-    numbered = [(i, doc) for i, doc in enumerate(references, 1) if is_scored(doc)]
+    numbered = [(i, part) for i, doc in enumerate(references, 1) for part in as_trained(nlp, [doc])]
     if len(numbered) > at_most:
         picks = np.linspace(0, len(numbered) - 1, at_most).round().astype(int)
         numbered = [numbered[i] for i in picks]

@@ -17,7 +17,6 @@ from gmb_ner.evaluation.predict import (
     as_trained,
     predict_gold_tokens,
     predict_raw_text,
-    reads_sentences,
     seconds_per_text,
 )
 from gmb_ner.evaluation.report import classification_report
@@ -29,6 +28,7 @@ from gmb_ner.evaluation.scores import (
     token_f_without_o,
 )
 from gmb_ner.pipeline.labels import LabelMap, resolve_label_map
+from gmb_ner.pipeline.loading import reads_sentences
 from gmb_ner.pipeline.scorer import relabel, score_entities
 
 SAMPLE_NOTE = (

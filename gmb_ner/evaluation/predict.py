@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from spacy.language import Language
@@ -11,15 +11,10 @@ from spacy.tokens import Doc
 
 from gmb_ner.corpus.docs import annotated_sentences
 from gmb_ner.evaluation.scored import is_scored
+from gmb_ner.pipeline.loading import reads_sentences
 from gmb_ner.pipeline.scorer import copy_entities
 
 T = TypeVar("T")
-
-
-def reads_sentences(nlp: Language) -> bool:
-    """Whether a pipeline's config trains it on single sentences."""
-    corpora: dict[str, Any] = nlp.config.get("corpora", {})
-    return bool(corpora.get("train", {}).get("sentences"))
 
 
 def as_trained(nlp: Language, references: Iterable[Doc]) -> list[Doc]:

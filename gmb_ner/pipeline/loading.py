@@ -1,10 +1,13 @@
-"""Load a pipeline that a user named."""
+"""Load a pipeline, and what its config tells of how it reads."""
 
 import os
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import spacy
 from spacy.language import Language
+from spacy.util import dot_to_object
 
 from gmb_ner.errors import InputError
 from gmb_ner.pipeline.onnx_ner import OnnxNER
@@ -28,7 +31,20 @@ def load_beside(processes: int, load: Callable[[], Language]) -> Language:
     # Before onnxruntime or torch counts the cores for itself.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     nlp = load()
+    if "torch" in sys.modules:
+        # thinc may have imported it before.
+        sys.modules["torch"].set_num_threads(threads)
     for _, component in nlp.pipeline:
         if isinstance(component, OnnxNER):
             component.threads = threads
     return nlp
+
+
+def reads_sentences(nlp: Language) -> bool:
+    """Whether a pipeline's config trains it on single sentences."""
+    config = nlp.config.interpolate()
+    try:
+        corpus: dict[str, Any] = dot_to_object(config, config["training"]["train_corpus"])
+    except KeyError:
+        return False
+    return bool(corpus.get("sentences"))

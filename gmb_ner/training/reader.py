@@ -34,7 +34,8 @@ def create_doc_reader(
         (spacy/pipeline/_parser_internals/ner.pyx) make every action free where annotation is
         missing, so that an entity opened there may run on into annotated words.
     limit (int): at most so many Docs of the file, 0 for all; so many sentences, if each is a Doc.
-    sentences (bool): one Example for each sentence that has annotation.
+    sentences (bool): one Example for each sentence that has annotation. A pipeline that was trained
+        so is scored so (`gmb_ner.evaluation.predict.as_trained`).
     repeat (Dict[str, int]): Docs with an entity of these labels come so many times a pass, so that
         rare labels are seen more often; where several apply, the highest counts.
     """

@@ -190,7 +190,8 @@ def train(
     evaluations: how often a fitted training scores dev, beside its beginning and its end.
     settings: of the config, by dotted path, that are another.
     Returns the record; `steps` and `words_per_second` are None where the config is not fitted.
-    `gpu_bytes` is about the most memory of the GPU that was in use, None on a CPU.
+    `gpu_bytes` is about the most memory of the GPU that was in use, by whatever process; None on a
+    CPU.
     `curve` has the epoch, the step and the score (0..1) of each evaluation on dev; it is empty
     where the config names another logger than spaCy's to the console (v2 or v3).
     Raises InputError for a GPU or a corpus that cannot be used.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from spacy.util import load_config
 
 from gmb_ner.benchmark.benchmark import Outcome, Workplace, choose_rows, minutes_left, run_rows
 from gmb_ner.benchmark.plots import plot_all
@@ -64,7 +65,9 @@ def test_which_rows():
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 def test_each_system_has_a_config(system):
-    assert (ROOT / "configs" / f"{system.config}.cfg").is_file()
+    corpora = load_config(ROOT / "configs" / f"{system.config}.cfg")["corpora"]
+    # What is chosen on dev, and scored on test, is read as in training.
+    assert corpora["dev"]["sentences"] is corpora["train"]["sentences"]
 
 
 def test_a_row_and_what_is_known_of_it(outcome, place):
@@ -141,7 +144,12 @@ def test_what_is_out_of_reach_is_open(place, monkeypatch):
 def test_rows_of_bert_run_with_a_tiny_one(system, place, tiny_bert):
     (made,) = run_rows([Row(system, max_steps=2)], replace(place, bert=tiny_bert))
     assert made.reason == ""
-    assert made.result["counts"]["entities"] > 0
+    counts = made.result["counts"]
+    assert counts["entities"] > 0
+    # The study's systems learn sentence by sentence.
+    assert made.result["single_sentences"] is system.startswith("study")
+    assert (counts["documents"] == counts["sentences"]) is system.startswith("study")
+    assert len(made.result["sentence_counts"]) == counts["sentences"]
 
 
 def test_a_row_of_vectors_from_a_file(place, tmp_path):

@@ -7,7 +7,7 @@ import typer
 from spacy.tokens import Doc
 from typer.testing import CliRunner
 
-from gmb_ner.benchmark.parallel_speed import words_per_second
+from gmb_ner.benchmark.parallel_speed import speed_together
 from gmb_ner.benchmark.prediction_speed import (
     Contestant,
     Timings,
@@ -84,7 +84,7 @@ def test_operations_are_those_of_the_weights(tiny_bert):
 
 def test_a_process_that_fails_is_told(tmp_path):
     with pytest.raises(InputError, match="could not be read by 2 processes at a time"):
-        words_per_second(tmp_path, ["It rains"], 2, processes=2, rounds=1, batch_size=1)
+        speed_together(tmp_path, ["It rains"], 2, processes=2, rounds=1, batch_size=1)
 
 
 def test_medians_and_quantiles():
@@ -150,6 +150,7 @@ def test_the_command_draws_and_scores(run, sample_corpus, tmp_path):
         (["a=nowhere"], "nowhere is neither a pipeline nor a .cfg."),
         (["a=b", "--sentences", "1,x"], "1,x is no list of numbers from 1"),
         (["a=b", "--batch-sizes", "0"], "0 is no list of numbers from 1"),
+        (["a=b", "--processes", "x"], "x is no list of numbers from 1"),
     ],
 )
 def test_mistakes_get_one_sentence(arguments, message, run, sample_corpus):

@@ -158,3 +158,14 @@ def test_annotated_sentences():
     assert [
         (part.text, [ent.label_ for ent in part.ents]) for part in annotated_sentences(doc)
     ] == [("Ada left . ", ["per"]), ("Oslo . ", ["geo"])]
+
+
+def test_a_doc_without_sentence_starts_is_one_sentence():
+    doc = Doc(VOCAB, words=["Ada", "left", "Oslo"], ents=["", "O", "B-geo"])
+    (sentence,) = annotated_sentences(doc)
+    assert [(token.text, token.ent_iob) for token in sentence] == [
+        ("Ada", MISSING),
+        ("left", OUTSIDE),
+        ("Oslo", BEGIN),
+    ]
+    assert not list(annotated_sentences(Doc(VOCAB, words=["Ada", "left"])))

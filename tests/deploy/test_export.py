@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models
 from gmb_ner.deploy.export import export
 from gmb_ner.deploy.package import package
 from gmb_ner.errors import InputError
+from gmb_ner.pipeline.loading import reads_sentences
 from gmb_ner.pipeline.onnx_ner import OnnxNER
 
 TRAINING = [
@@ -135,6 +136,15 @@ def test_settings_go_along(exported):
     assert component.labels == ("geo", "org", "per")
     stricter = spacy.load(exported, config={"components.ner.threshold": 1.0})
     assert found(stricter)[1] == []
+
+
+@pytest.mark.parametrize("sentences", [False, True])
+def test_it_is_scored_on_what_the_trained_one_is_scored_on(sentences, trained, tmp_path):
+    learned = spacy.load(trained)
+    learned.config["corpora"]["train"] = {"sentences": sentences}
+    learned.to_disk(tmp_path / "trained")
+    written = export(tmp_path / "trained", tmp_path / "model", precision="fp32")
+    assert reads_sentences(spacy.load(written)) is sentences
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -281,6 +281,17 @@ def test_a_corpus_of_ones_own_gives_name_and_no_licence(plain_model, run_files, 
     assert "Groningen" not in meta["description"]
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_the_card_tells_that_sentences_were_read_alone(single, plain_model, run_files, tmp_path):
+    files = run_files(scores={"single_sentences": single})
+    made = package(plain_model, tmp_path / "packages", **files)
+    inside = content(made.wheel)
+    card = inside[f"{made.name}/{made.name}-0.1.0/README.md"].decode()
+    assert ("Each sentence was read by itself" in card) is single
+    meta = json.loads(inside[f"{made.name}/meta.json"])
+    assert meta["performance"]["single_sentences"] is single
+
+
 @pytest.mark.parametrize("labels", [["geo", "per"], ["drug", "symptom"]])
 def test_the_card_claims_only_what_the_labels_are(run_files, labels):
     files = run_files(manifest=OWN, scores=OWN, fetched={**OWN, "licence": "unknown"})

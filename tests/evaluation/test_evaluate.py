@@ -88,12 +88,13 @@ def test_what_learned_from_single_sentences_reads_single_sentences(ruler, docs):
     ruler.add_pipe("reader")
     ruler.config["corpora"]["train"] = {"sentences": True}
     alone = evaluate(ruler, docs)
-    assert read[:4] == [
+    sentences = [
         "Bush flew to Baghdad.",
         "The United Nations met.",
         "Washington said no to Mr. Annan.",
         "It rained in Kampala.",
     ]
+    assert read[:8] == [*sentences, *sentences]  # on gold tokens and from raw text
     assert (together["single_sentences"], alone["single_sentences"]) == (False, True)
     told = [summary(result).splitlines()[0] for result in (together, alone)]
     assert [line.partition("; ")[2] for line in told] == ["", "each sentence read by itself"]

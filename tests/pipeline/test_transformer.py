@@ -526,6 +526,17 @@ def test_frozen_embeddings(checkpoint, vocab):
     assert set(gradients(free)) == learned | {frozen} and frozen not in learned
 
 
+def test_the_encoder_reads_without_dropout_and_learns_with_it(checkpoint, vocab):
+    docs = [Doc(vocab, words=text.split()) for text in TEXT]
+    model = load(checkpoint)
+    model.predict(docs)
+    assert not model.transformer.training
+    model.begin_update(docs)
+    assert model.transformer.training
+    model.predict(docs)
+    assert not any(module.training for module in model.transformer.modules())
+
+
 # Case
 
 

@@ -175,5 +175,7 @@ def test_the_commands_leave_it_beside_its_data(single_sentences, sample_corpus, 
         "--predictions", predictions)  # fmt: skip
     run("report", sample_corpus, scores, predictions, tmp_path / "report.html",
         "--run", tmp_path / "run.json", "--learning", tmp_path)  # fmt: skip
-    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.startswith("<!DOCTYPE html>")
+    assert ("each read by itself" in html) is single_sentences
     assert (tmp_path / "report.md").is_file() and (tmp_path / "suspects.jsonl").is_file()
