@@ -69,7 +69,7 @@ SYSTEMS: dict[str, System] = {
         settings={"components.ner.padding_in_loss": False},
         width=WIDTH,
     ),
-    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=30),
+    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=58),
     "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=22),
     "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=21),
     "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
