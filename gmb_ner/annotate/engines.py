@@ -34,9 +34,8 @@ def run_here(job: Job, shards: Shards) -> Iterator[Counts]:
 def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
     """Several shards at a time, each in a process with a pipeline of its own.
 
-    On a GPU they share it: a pipeline of ours leaves it idle most of the time, as one process
-    cannot prepare texts and write entities as fast as the GPU reads them. Raises InputError where
-    a process dies.
+    On a GPU they share it, as one process cannot prepare texts and write entities as fast as it
+    reads them. Raises InputError where the pipeline cannot be loaded or a process dies.
     """
     load(job)  # what cannot be loaded is told here, in one sentence
     with ProcessPoolExecutor(

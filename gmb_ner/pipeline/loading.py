@@ -41,7 +41,7 @@ def load_beside(processes: int, load: Callable[[], Language]) -> Language:
 
 
 def reads_sentences(nlp: Language) -> bool:
-    """Whether a pipeline's config trains it on single sentences."""
+    """Whether a pipeline's config trains it on single sentences (`gmb_ner.DocReader.v1`)."""
     config = nlp.config.interpolate()
     try:
         corpus: dict[str, Any] = dot_to_object(config, config["training"]["train_corpus"])
