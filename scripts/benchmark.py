@@ -1,5 +1,6 @@
 """Train and score all systems on the same splits with the same scorer, and write their tables."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from gmb_ner.benchmark.benchmark import (
     Outcome,
     Workplace,
     choose_rows,
+    minutes,
     minutes_left,
     run_rows,
     why_open,
@@ -37,6 +39,9 @@ def main(
     glove: Annotated[str, typer.Option(help="Text file of GloVe's vectors.")] = "",
     bert: Annotated[str, typer.Option(help="Directory of bert-base-cased.")] = "",
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
+    together: Annotated[
+        int, typer.Option(min=0, help="Rows of one core at a time; 0: one a core, on a GPU 1.")
+    ] = 0,
     max_steps: Annotated[int, typer.Option(help="End trainings early; 0: never.")] = 0,
     document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,
     done_only: Annotated[bool, typer.Option(help="Make no row: tables of what is there.")] = False,
@@ -48,7 +53,7 @@ def main(
     device, reason = choose_device(gpu_id)
     place = Workplace(
         assets, work, results, Path(glove) if glove else None, Path(bert) if bert else None,
-        device.gpu_id,
+        device.gpu_id, together or (1 if device.gpu_id >= 0 else os.cpu_count() or 1),
     )  # fmt: skip
     names = list(SYSTEMS) if systems == "all" else _split(systems)
     rows = choose_rows(
@@ -56,19 +61,21 @@ def main(
     )
     if document is not None and not document.is_file():
         raise InputError(f"There is no file {document}: leave out --document, or name another.")
-    msg.info(f"{len(rows)} rows on {device.name}, as {reason}; those that are not done took two "
-             f"cores {duration(60 * minutes_left(rows, place))}")  # fmt: skip
+    left = duration(60 * minutes_left(rows, place))
+    msg.info(
+        f"{len(rows)} rows on {device.name}, as {reason}; those that are not done take {left}, "
+        f"{place.together} of those that use one core at a time, by what they took on two cores"
+    )
 
     def started(row: Row) -> None:
-        msg.info(
-            f"{row.protocol}, {row.name}: about {SYSTEMS[row.system].minutes / row.part:.0f} min"
-        )
+        msg.info(f"{row.protocol}, {row.name}: about {minutes(row):.0f} min")
 
     outcomes: list[Outcome] = []
     if done_only:
         rows = [row for row in rows if place.result(row).is_file() or why_open(row, place)]
     for outcome in run_rows(rows, place, started):
         outcomes.append(outcome)
+        outcomes.sort(key=lambda one: rows.index(one.row))
         title = f"{outcome.row.protocol}, {outcome.row.name}"
         if outcome.result is None:
             msg.warn(f"{title}: {outcome.reason}")

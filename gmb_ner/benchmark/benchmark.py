@@ -1,6 +1,8 @@
-"""All rows one after the other: what is there is not made again, and what fails stops no other."""
+"""All rows, each once: what is there is not made again, and what fails stops no other."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ class Workplace:
 
     assets: of `fetch`: the CSV and its record, and MiniLM. work: for corpora and pipelines.
     results: for a JSON file a row. glove: a text file of vectors. bert: a directory with
-    bert-base-cased, where the hub is out of reach.
+    bert-base-cased, where the hub is out of reach. together: how many rows that use one core are
+    made at a time.
     """
 
     assets: Path
@@ -30,6 +33,7 @@ class Workplace:
     glove: Path | None = None
     bert: Path | None = None
     gpu_id: int = -1
+    together: int = 1
 
     def result(self, row: Row) -> Path:
         """The file of a row that is done."""
@@ -76,43 +80,63 @@ def choose_rows(
     ]
 
 
+def minutes(row: Row) -> float:
+    """An estimate for a row, from what such took on two cores."""
+    return SYSTEMS[row.system].minutes / row.part
+
+
 def minutes_left(rows: Sequence[Row], place: Workplace) -> float:
-    """An estimate for the rows that can be made and are not, from what such took on two cores."""
-    return sum(
-        SYSTEMS[row.system].minutes / row.part
-        for row in rows
-        if not (place.result(row).is_file() or why_open(row, place))
-    )
+    """An estimate for the rows that can be made and are not, `place.together` at a time."""
+    left = [row for row in rows if not (place.result(row).is_file() or why_open(row, place))]
+    on_one_core = [minutes(row) for row in left if SYSTEMS[row.system].one_core]
+    alone = sum(minutes(row) for row in left if not SYSTEMS[row.system].one_core)
+    # Also with a core for each, the longest has to be waited for.
+    return alone + max(sum(on_one_core) / place.together, max(on_one_core, default=0.0))
 
 
 def run_rows(
     rows: Sequence[Row], place: Workplace, started: Callable[[Row], None] = lambda row: None
 ) -> Iterator[Outcome]:
-    """Make the rows, and yield what became of each.
+    """Make the rows, and yield what became of each, as soon as it is known.
 
-    started: is told of each row that has to be made. A row whose file is there is read; one that
-    failed before is tried again.
+    Those that use one core are made first, `place.together` at a time. A row whose file is there is
+    read; one that failed before is tried again. started: is told of each row that has to be made.
     """
+    one_core: list[Row] = []
+    alone: list[Row] = []
     for row in rows:
-        path = place.result(row)
-        if path.is_file():
+        if (path := place.result(row)).is_file():
             yield Outcome(row, read_object(path, "remove it and run the benchmark again"))
-            continue
-        failed = path.with_suffix(".failed.txt")
-        if reason := why_open(row, place):
+        elif reason := why_open(row, place):
             yield Outcome(row, reason=reason, open=True)
-            continue
-        started(row)
+        else:
+            (one_core if SYSTEMS[row.system].one_core else alone).append(row)
+    ended, preparing = threading.Event(), threading.Lock()
+
+    def make(row: Row) -> Outcome:
+        failed = place.result(row).with_suffix(".failed.txt")
         try:
-            result = make_row(row, _place(row, place))
+            with preparing:  # all rows of a protocol share its corpus
+                started(row)
+                found = _place(row, place)
+            result = make_row(row, found, ended)
         except (RowError, InputError) as error:
             write_text(failed, f"{error}\n")
             last = str(error).strip().splitlines()[-1:] or ["no word of why"]
-            yield Outcome(row, reason=f"{last[0]} ({failed})")
-            continue
-        write_json(path, result)
+            return Outcome(row, reason=f"{last[0]} ({failed})")
+        write_json(place.result(row), result)
         failed.unlink(missing_ok=True)
-        yield Outcome(row, result)
+        return Outcome(row, result)
+
+    with ThreadPoolExecutor(place.together) as pool:
+        try:
+            for made in as_completed([pool.submit(make, row) for row in one_core]):
+                yield made.result()
+            yield from map(make, alone)
+        finally:
+            # Whoever asks for no more does not want to wait for what runs.
+            ended.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def why_open(row: Row, place: Workplace) -> str:
@@ -138,6 +162,7 @@ def _place(row: Row, place: Workplace) -> Place:
         encoder=_encoder(SYSTEMS[row.system].encoder, place),
         glove=place.glove.as_posix() if place.glove else None,
         gpu_id=place.gpu_id,
+        one_core=SYSTEMS[row.system].one_core and place.gpu_id < 0,
     )
 
 

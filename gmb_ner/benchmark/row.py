@@ -4,10 +4,13 @@ A row is a system, a protocol, a seed and a share of the training part. Training
 processes, so that what they need of memory is theirs, and that one that fails takes no other along.
 """
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from gmb_ner.files import read_object, write_json
 RUN, SCORES, TRAINED, SCORED = "run.json", "scores.json", "trained.json", "scored.json"
 PROCESS = "process.json"  # what a process says of itself at its end
 TOLD = 2_000  # characters of a failed process' last words
+LOOK = 0.2  # seconds from one look at a process to the next
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Place:
 
     corpus: the converted corpus. folder: of the row. prepared: shared by rows of one kind.
     encoder: the directory of the encoder, if it needs one. glove: a text file of vectors.
+    one_core: it has one core and leaves the others to other rows.
     """
 
     corpus: str
@@ -58,15 +63,17 @@ class Place:
     encoder: str | None = None
     glove: str | None = None
     gpu_id: int = -1
+    one_core: bool = False
 
 
 class RowError(Exception):
     """A process of a row failed; the message is what it said last."""
 
 
-def make_row(row: Row, place: Place) -> dict[str, Any]:
+def make_row(row: Row, place: Place, ended: threading.Event | None = None) -> dict[str, Any]:
     """Train and score a row, each where that is not done yet.
 
+    ended: set by another thread, ends what runs, with a CancelledError.
     Returns what `gmb_ner.evaluation.evaluate.evaluate` found, and besides: `row`, `sentence_counts`
     and `forms` (see `score`); `training` (seconds, words_per_second, peak_bytes), `prediction`
     (words_per_second, peak_bytes) and `model_bytes`. Raises RowError where a process fails.
@@ -74,8 +81,9 @@ def make_row(row: Row, place: Place) -> dict[str, Any]:
     folder = Path(place.folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "task.json", {"row": asdict(row), "place": asdict(place)})
-    trained = _once(folder, "train", folder / TRAINED)
-    scored = _once(folder, "score", folder / SCORED)
+    ended = ended or threading.Event()
+    trained = _once(folder, "train", folder / TRAINED, place.one_core, ended)
+    scored = _once(folder, "score", folder / SCORED, place.one_core, ended)
     run = read_object(folder / RUN, "remove the folder and run the benchmark again")
     result = read_object(folder / SCORES, "remove the folder and run the benchmark again")
     return {
@@ -93,21 +101,28 @@ def make_row(row: Row, place: Place) -> dict[str, Any]:
     }
 
 
-def _once(folder: Path, task: str, record: Path) -> dict[str, Any]:
+def _once(
+    folder: Path, task: str, record: Path, one_core: bool, ended: threading.Event
+) -> dict[str, Any]:
     """Run a task in a process unless its record is there; the record tells what it took."""
     if record.is_file():
         return read_object(record, "remove the folder and run the benchmark again")
     started = time.perf_counter()
     command = [sys.executable, "-m", "gmb_ner.benchmark.row", task, str(folder / "task.json")]
+    # torch, NumPy's BLAS and blis take as many threads as this says.
+    threads = {"OMP_NUM_THREADS": "1"} if one_core else {}
     log = folder / f"{task}.log"
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | threads
+        )
         try:
-            code = process.wait()
-        except BaseException:
-            process.kill()
+            while (code := process.poll()) is None:
+                if ended.wait(LOOK):
+                    raise CancelledError
+        finally:
+            process.kill()  # which does nothing to a process that has ended
             process.wait()
-            raise
     if code:
         raise RowError(log.read_text(encoding="utf-8", errors="replace")[-TOLD:].strip())
     own = read_object(folder / PROCESS, "run the benchmark again")

@@ -1,7 +1,7 @@
 """The systems that are compared, from word vectors to BERT: each a config and what it needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ class System:
     config: a file of `configs`, without its ending.
     encoder: key in `gmb_ner.assets.encoders.ENCODERS`, or None.
     minutes: of training and scoring on two cores (machine B of BENCHMARKS.md), by and large.
+    one_core: a second core would be of little use, so that several rows are made at a time.
     prepare: makes what the training needs beside the corpus. Takes the converted corpus, a folder
         and the seed; returns settings for the config.
     settings: of the config that are another.
@@ -30,6 +31,7 @@ class System:
     config: str
     encoder: str | None = None
     minutes: float = 7
+    one_core: bool = False
     prepare: Preparation | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     width: str | None = None
@@ -39,25 +41,28 @@ WIDTH = "components.ner.model.width"
 DEFAULT = "minilm"
 
 SYSTEMS: dict[str, System] = {
-    "crf": System("CRF, hand-made features", "crf", minutes=10),
+    "crf": System("CRF, hand-made features", "crf", minutes=10, one_core=True),
     "word2vec-cbow": System(
         "BiLSTM on word2vec, CBOW",
         "bilstm-vectors",
+        one_core=True,
         prepare=partial(train_vectors, skip_gram=False),
     ),
     "word2vec-skipgram": System(
         "BiLSTM on word2vec, skip-gram",
         "bilstm-vectors",
+        one_core=True,
         prepare=partial(train_vectors, skip_gram=True),
     ),
-    "glove": System("BiLSTM on GloVe", "bilstm-vectors"),
-    "bilstm": System("BiLSTM", "bilstm"),
-    "bilstm-crf": System("BiLSTM-CRF", "bilstm-crf"),
-    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=10),
+    "glove": System("BiLSTM on GloVe", "bilstm-vectors", one_core=True),
+    "bilstm": System("BiLSTM", "bilstm", one_core=True),
+    "bilstm-crf": System("BiLSTM-CRF", "bilstm-crf", one_core=True),
+    "cnn": System("spaCy's CNN and `ner`", "cnn", minutes=10, one_core=True),
     "cnn-pretrained": System(
         "spaCy's CNN, pretrained as a language model",
         "cnn-pretrained",
         minutes=20,
+        one_core=True,
         prepare=pretrain,
     ),
     "study-a": System("Study A, MiniLM for BERT", "study-a", "minilm", minutes=6, width=WIDTH),
@@ -104,4 +109,4 @@ STEPS = (
 def glove_from(file: Path) -> System:
     """The row of GloVe, with the vectors of a text file."""
     known = SYSTEMS["glove"]
-    return System(known.title, known.config, prepare=partial(read_vectors, file=file))
+    return replace(known, prepare=partial(read_vectors, file=file))

@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +98,36 @@ def test_a_row_that_is_there_is_read(outcome, place):
     assert minutes_left([CRF, Row("crf")], place) == SYSTEMS["crf"].minutes
 
 
+def test_rows_of_one_core_share_the_time(place):
+    rows = [Row("crf"), Row("cnn", part=2), Row("minilm")]
+    crf, cnn, minilm = (SYSTEMS[row.system].minutes for row in rows)
+    assert minutes_left(rows, place) == crf + cnn / 2 + minilm
+    assert minutes_left(rows, replace(place, together=2)) == max(crf, (crf + cnn / 2) / 2) + minilm
+
+
+def test_rows_of_one_core_are_made_together_and_others_alone(place, monkeypatch):
+    both, running = threading.Barrier(2, timeout=60), []
+
+    def make(row, place, ended):
+        running.append(row)
+        if place.one_core:
+            both.wait()  # fails unless another one comes
+        else:
+            assert running == [row]
+        running.remove(row)
+        return {"row": row.name}
+
+    monkeypatch.setattr("gmb_ner.benchmark.benchmark.make_row", make)
+    monkeypatch.setattr("gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets: FakeEncoder())
+    rows = [Row("minilm", seed=7), Row("crf", seed=7), Row("cnn", seed=7), Row("minilm", seed=8)]
+    made = list(run_rows(rows, replace(place, together=2)))
+    assert {outcome.row for outcome in made[:2]} == set(rows[1:3])
+    assert [outcome.row for outcome in made[2:]] == [rows[0], rows[3]]
+    for outcome in made:
+        assert outcome.result == {"row": outcome.row.name}
+        place.result(outcome.row).unlink()
+
+
 def test_a_row_whose_training_is_done_is_only_scored(outcome, place):
     trained = place.work / "canonical" / CRF.name / "model-best" / "meta.json"
     before = trained.stat().st_mtime_ns
@@ -111,7 +143,7 @@ def test_a_failed_row_stops_no_other_and_is_tried_again(outcome, place, monkeypa
     (place.assets / "minilm").mkdir()
     (place.assets / "minilm" / "config.json").write_text("{}", encoding="utf-8")
     monkeypatch.setattr("gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets: FakeEncoder())
-    failed, other = run_rows([broken, CRF], place)
+    other, failed = run_rows([broken, CRF], place)
     assert failed.result is None and not failed.open
     reason = place.results / "canonical" / "minilm-0-2steps.failed.txt"
     assert str(reason) in failed.reason and reason.read_text(encoding="utf-8")
@@ -172,7 +204,8 @@ def group_lives(number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks at Linux's processes")
-def test_a_killed_benchmark_leaves_no_process_and_goes_on(place, tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_benchmark_leaves_no_process_and_goes_on(kind, place, tmp_path):
     row = Row("cnn", max_steps=100_000)
     command = [
         *(sys.executable, str(ROOT / "scripts" / "benchmark.py"), str(place.assets)),
@@ -185,13 +218,22 @@ def test_a_killed_benchmark_leaves_no_process_and_goes_on(place, tmp_path):
     while not (log.is_file() and "Training pipeline" in log.read_text(encoding="utf-8")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(kind)
+    process.wait(timeout=60)
     until = time.monotonic() + 30
     while group_lives(process.pid):
         assert time.monotonic() < until, "the training goes on without its parent"
         time.sleep(0.2)
-    assert not (tmp_path / "results" / "canonical" / f"{row.name}.json").exists()
+    assert not list((tmp_path / "results" / "canonical").glob("*"))
+
+
+def test_a_row_that_is_ended_is_not_done(place, outcome, tmp_path):
+    corpus = place.work / "canonical" / "corpus"
+    ended = threading.Event()
+    ended.set()
+    with pytest.raises(CancelledError):
+        make_row(CRF, Place(str(corpus), str(tmp_path / "row"), str(tmp_path)), ended)
+    assert not (tmp_path / "row" / "trained.json").exists()
 
 
 def test_what_a_process_said_last_is_told(place, tmp_path):
