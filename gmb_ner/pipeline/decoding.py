@@ -6,6 +6,8 @@ to a constant per sequence, finite or -inf, never NaN; computation is in float64
 
 B is the batch size, L the padded length, T = 1 + 2 * labels the number of tags. Work is done
 where `scores` lives, in NumPy or CuPy; the other arrays may be NumPy arrays in either case.
+Sequences in order of falling length take the least: a step leaves out those at the end of a batch
+that are over.
 """
 
 from collections.abc import Sequence
@@ -85,16 +87,17 @@ def viterbi(scores: Array, lengths: Array, start: Array, transition: Array) -> A
     best = xp.empty_like(scores)
     tags = xp.zeros((steps, batch), dtype="i4")
     into = xp.ascontiguousarray(transition.T)[:, :, None]
-    for t in range(steps):
-        previous = (into + best[t - 1]).max(axis=1) if t else start[:, None]
-        xp.add(previous, scores[t], out=best[t])
+    reach = _reach(xp, lengths, steps)
+    for t, n in enumerate(reach):
+        previous = (into + best[t - 1, :, :n]).max(axis=1) if t else start[:, None]
+        xp.add(previous, scores[t, :, :n], out=best[t, :, :n])
     # Predecessors are found again on the way back, for one tag per token: that is T times less
     # work than to keep the argmax of every tag on the way forth.
     continued = xp.arange(1, steps + 1)[:, None] < lengths
     following = xp.zeros(batch, dtype="i4")
-    for t in range(steps - 1, -1, -1):
-        onward = xp.where(continued[t], transition[:, following], 0.0)
-        following = tags[t] = (best[t] + onward).argmax(axis=0)
+    for t, n in reversed(list(enumerate(reach))):
+        onward = xp.where(continued[t, :n], transition[:, following[:n]], 0.0)
+        following[:n] = tags[t, :n] = (best[t, :, :n] + onward).argmax(axis=0)
     return xp.ascontiguousarray(xp.where(xp.arange(steps)[:, None] < lengths, tags, 0).T)
 
 
@@ -167,17 +170,13 @@ def span_probabilities(
     """
     xp = get_array_module(lattice.forward)
     batch, starts, ends, b_tags = (xp.asarray(a) for a in (batch, starts, ends, b_tags))
-    count, steps, size = lattice.forward.shape
+    _, steps, size = lattice.forward.shape
     i_tags, inner = b_tags + 1, ends - starts - 1
-    # Sums of impossible tags are counted, as a difference of -inf would be NaN.
-    scores = lattice.scores[:, :, 2::2]
-    impossible = scores == -np.inf
-    sums = xp.zeros((2, count, steps + 1, scores.shape[2]))
-    sums[0, :, 1:] = xp.cumsum(xp.where(impossible, 0.0, scores), axis=1)
-    sums[1, :, 1:] = xp.cumsum(impossible.astype("f8"), axis=1)
-    column = b_tags // 2
-    inside, hits = sums[:, batch, ends, column] - sums[:, batch, starts + 1, column]
-    inside = xp.where(hits > 0, -np.inf, inside)
+    # Of each span all places up to the longest one's end; those that are not its own count 0.
+    further = xp.arange(int(inner.max()) if len(inner) else 0)
+    places = xp.minimum(starts[:, None] + 1 + further, steps - 1)
+    scores = lattice.scores[batch[:, None], places, i_tags[:, None]]
+    inside = xp.where(further < inner[:, None], scores, 0.0).sum(axis=1)
     inside += xp.where(inner > 0, lattice.transition[b_tags, i_tags], 0.0)
     repeats = xp.maximum(inner - 1, 1)
     inside += xp.where(inner > 1, repeats * lattice.transition[i_tags, i_tags], 0.0)
@@ -235,23 +234,33 @@ def _prepare(
     return xp, scores, lengths, start.astype("f8"), transition.astype("f8")
 
 
+def _reach(xp: Any, lengths: Array, steps: int) -> list[int]:
+    """For each step, how many sequences there are up to the last one that is not over yet."""
+    lasting = xp.arange(steps)[:, None] < lengths
+    followed = xp.cumsum(lasting[:, ::-1], axis=1) > 0
+    reach: list[int] = followed.sum(axis=1).tolist()
+    return reach
+
+
 def _sweep(
     xp: Any, scores: Array, lengths: Array, start: Array, transition: Array, dense: bool
 ) -> tuple[Array, Array]:
     """Forward and backward, (L, T, B) each; `dense` for a range that `_step` cannot hold."""
-    forward, backward = xp.empty_like(scores), xp.zeros_like(scores)
+    forward, backward = xp.full_like(scores, -np.inf), xp.zeros_like(scores)
     steps = len(scores)
+    reach = _reach(xp, lengths, steps)
     table = transition if dense else xp.exp(transition)
     into = xp.ascontiguousarray(table.T)
     step = _dense_step if dense else _step
     continued = xp.arange(1, steps + 1)[:, None] < lengths
     with np.errstate(divide="ignore", under="ignore"):
-        for t in range(steps):
-            previous = step(xp, into, forward[t - 1]) if t else start[:, None]
-            xp.add(previous, scores[t], out=forward[t])
+        for t, n in enumerate(reach):
+            previous = step(xp, into, forward[t - 1, :, :n]) if t else start[:, None]
+            xp.add(previous, scores[t, :, :n], out=forward[t, :, :n])
         for t in range(steps - 2, -1, -1):
-            onward = step(xp, table, backward[t + 1] + scores[t + 1])
-            backward[t] = xp.where(continued[t], onward, 0.0)
+            n = reach[t + 1]
+            onward = step(xp, table, backward[t + 1, :, :n] + scores[t + 1, :, :n])
+            backward[t, :, :n] = xp.where(continued[t, :n], onward, 0.0)
     return forward, backward
 
 

@@ -90,14 +90,17 @@ def find_entities(
     start, allowed = constraints(labels)
     transition = (allowed + learned) / temperature
     lengths = np.array([len(doc) for doc in docs])
+    # In order of falling length, in which decoding has the least to do.
+    order = np.argsort(-lengths, kind="stable")
     padded, _ = pad_rows(scores, lengths)
-    padded /= temperature
+    padded, lengths = padded[order] / temperature, lengths[order]
     bias = by_tag(labels, label_bias, 0.0)
     found = decode_spans(viterbi(padded + bias, lengths, start, transition), lengths)
     lattice = forward_backward(padded, lengths, start, transition)
     probabilities = span_probabilities(lattice, *found).tolist()
     entities: list[list[ScoredSpan]] = [[] for _ in docs]
-    rows = zip(*(array.tolist() for array in found), probabilities, strict=True)
+    batch, *places = found
+    rows = zip(order[batch].tolist(), *(a.tolist() for a in places), probabilities, strict=True)
     for i, first, end, tag, probability in rows:
         if probability >= threshold:
             label = labels[(tag - 1) // 2]

@@ -211,6 +211,17 @@ def test_padding_does_not_matter(batch):
     assert not tag_marginals(together)[beyond].any()
 
 
+@given(batches(), st.data())
+def test_the_order_of_sequences_does_not_matter(batch, data):
+    order = data.draw(st.permutations(range(len(batch.lengths))))
+    other = batch._replace(scores=batch.scores[order], lengths=batch.lengths[order])
+    lattice, moved = forward_backward(*batch), forward_backward(*other)
+    for name in ("forward", "backward", "log_partition"):
+        expected = getattr(lattice, name)[order]
+        np.testing.assert_allclose(getattr(moved, name), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(viterbi(*other), viterbi(*batch)[order])
+
+
 @given(st.integers(1, 3), st.lists(st.integers(0, 6), min_size=1, max_size=4), st.data())
 def test_decoded_spans_are_spacys(labels, lengths, data):
     names = tag_names("abc"[:labels])
