@@ -154,7 +154,10 @@ def load(job: Job) -> Language:
 
 
 def annotate_shard(nlp: Language, job: Job, index: int, records: Sequence[Record]) -> Counts:
-    """Write a shard, after its errors, each whole or not at all."""
+    """Write a shard, after its errors, each whole or not at all.
+
+    Raises InputError where memory does not suffice, which is no error of a record.
+    """
     words = found = 0
     errors: list[tuple[Record, str]] = []
 
@@ -195,9 +198,20 @@ def _docs(
                 try:
                     docs[i] = nlp(record.text)
                 except Exception as error:
+                    if _lacks_memory(error):
+                        raise InputError(
+                            f"Memory did not suffice for {record.file}, row {record.row}, alone: "
+                            "run again to go on, with fewer --processes, or end what else uses "
+                            f"it ({error})."
+                        ) from error
                     errors.append((record, f"the pipeline failed ({error})"))
                     continue
             yield record, docs.pop(i)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # torch's error for a GPU is no MemoryError, and torch may not be installed.
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _write_errors(path: Path, errors: Sequence[tuple[Record, str]]) -> None:

@@ -112,6 +112,30 @@ def test_what_fails_is_told_and_the_rest_goes_on(job, monkeypatch):
     ]
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch has one."""
+
+
+@pytest.mark.parametrize("lack", [MemoryError, OutOfMemoryError])
+def test_a_lack_of_memory_is_no_error_of_a_record(lack, job, monkeypatch):
+    made = job(["Oslo", "Oslo again", "Oslo"])
+    nlp = load(made)
+    records = list(read_records(prepare(made)))
+
+    def fail(*args, **kwargs):
+        raise lack("no more")
+
+    with monkeypatch.context() as patched:
+        # Together they need too much, alone they do not.
+        patched.setattr(nlp, "pipe", fail)
+        assert annotate_shard(nlp, made, 0, records).errors == 0
+    monkeypatch.setattr(type(nlp), "__call__", fail)
+    monkeypatch.setattr(nlp, "pipe", fail)
+    with pytest.raises(InputError, match=r"Memory did not suffice for in\.txt, row 1, alone: run"):
+        annotate_shard(nlp, made, 1, records)
+    assert not made.shard(1).exists() and not made.errors(1).exists()
+
+
 def test_an_error_that_a_handler_swallows_loses_no_record(job):
     made = job(["Oslo", "bad", "Oslo"])
     nlp = load(made)
