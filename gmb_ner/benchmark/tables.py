@@ -28,7 +28,7 @@ Results = Mapping[Row, dict[str, Any]]
 
 
 def tables(outcomes: Sequence[Outcome]) -> str:
-    """A table for each protocol, then what failed."""
+    """A table for each protocol, one by share of the training part, then what failed."""
     results = results_by_row(outcomes)
     parts = []
     for protocol in dict.fromkeys(outcome.row.protocol for outcome in outcomes):
@@ -36,6 +36,8 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         if whole:
             table = [f"### {protocol}", "", HEADER, ALIGNED, *_rows(whole, results)]
             parts.append("\n".join([*table, *_steps(protocol, results)]))
+    if curves := _curves(results):
+        parts.append("\n".join(["### By share of the training part, strict F1", "", *curves]))
     if folds := _folds(results):
         parts.append("\n".join(["### All folds", "", *folds]))
     failed = [o for o in outcomes if o.result is None and not o.open]
@@ -60,6 +62,23 @@ def _folds(results: Results) -> list[str]:
                 f"{points(f_score(*counts.sum(axis=0)))} ({points(low)} to {points(high)})"
             )
     return lines
+
+
+def _curves(results: Results) -> list[str]:
+    """Of systems that were trained on several shares: strict F1 by share, one seed."""
+    known = {
+        (row.system, row.protocol, row.part): points(result["gold_tokens"]["ents_f"])
+        for row, result in results.items()
+        if row.seed == 0
+    }
+    curves = dict.fromkeys((system, protocol) for system, protocol, part in known if part > 1)
+    shares = sorted({part for *_, part in known}, reverse=True) if curves else []
+    names = [f"1/{part}" if part > 1 else "all" for part in shares]
+    lines = [f"| system, protocol | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for system, protocol in curves:
+        scores = [known.get((system, protocol, part), "") for part in shares]
+        lines.append(f"| {SYSTEMS[system].title}, {protocol} | {' | '.join(scores)} |")
+    return lines if curves else []
 
 
 def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:

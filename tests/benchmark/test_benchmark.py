@@ -246,12 +246,12 @@ def test_tables_and_plots(outcome, place, tmp_path):
     default = Outcome(Row("minilm", max_steps=2), outcome.result)
     second = Outcome(Row("minilm", seed=1, max_steps=2), outcome.result)
     part = Outcome(Row("minilm", part=4, max_steps=2), outcome.result)
-    outcomes = [outcome, default, second, part]
-    text = tables(outcomes)
+    text = tables([outcome, default, second])
     assert text.count("+0.00 (+0.00 to +0.00)") == 1  # the CRF against itself
     assert "| MiniLM and `linear_ner`: the default, mean of 2 | **" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+    outcomes = [outcome, default, second, part]
     assert label_table(outcomes).count("\n| ") == 2
     pictures = plot_all(outcomes, tmp_path)
     assert [path.name for path in pictures] == [
@@ -272,6 +272,17 @@ def test_what_a_step_is_worth_is_told(outcome):
     assert line.startswith("| no padding in the loss | Study A, MiniLM for BERT | Study A without")
     assert f"| +{f1} (+" in line
     assert "| step |" not in tables([after, other])
+
+
+def test_scores_by_share_of_the_training_part(outcome):
+    quarter = Outcome(replace(CRF, part=4), outcome.result)
+    default = Outcome(Row("minilm", part=2), outcome.result)
+    f1 = f"{100 * outcome.result['gold_tokens']['ents_f']:.2f}"
+    text = tables([outcome, quarter, default])
+    assert "| system, protocol | 1/4 | 1/2 | all |\n|---|---:|---:|---:|\n" in text
+    assert f"| CRF, hand-made features, canonical | {f1} |  | {f1} |\n" in text
+    assert f"the default, canonical |  | {f1} |  |\n" in text
+    assert "share of the training part" not in tables([outcome])
 
 
 def test_folds_are_summed_up(outcome):
