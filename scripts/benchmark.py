@@ -1,6 +1,5 @@
 """Train and score all systems on the same splits with the same scorer, and write their tables."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +39,8 @@ def main(
     bert: Annotated[str, typer.Option(help="Directory of bert-base-cased.")] = "",
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
     together: Annotated[
-        int, typer.Option(min=0, help="Rows of one core at a time; 0: one a core, on a GPU 1.")
-    ] = 0,
+        int, typer.Option(min=1, help="Rows of one core at a time; each takes up to 2.5 GB.")
+    ] = 2,
     max_steps: Annotated[int, typer.Option(help="End trainings early; 0: never.")] = 0,
     document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,
     done_only: Annotated[bool, typer.Option(help="Make no row: tables of what is there.")] = False,
@@ -53,7 +52,7 @@ def main(
     device, reason = choose_device(gpu_id)
     place = Workplace(
         assets, work, results, Path(glove) if glove else None, Path(bert) if bert else None,
-        device.gpu_id, together or (1 if device.gpu_id >= 0 else os.cpu_count() or 1),
+        device.gpu_id, together,
     )  # fmt: skip
     names = list(SYSTEMS) if systems == "all" else _split(systems)
     rows = choose_rows(
@@ -63,8 +62,8 @@ def main(
         raise InputError(f"There is no file {document}: leave out --document, or name another.")
     left = duration(60 * minutes_left(rows, place))
     msg.info(
-        f"{len(rows)} rows on {device.name}, as {reason}; those that are not done take {left}, "
-        f"{place.together} of those that use one core at a time, by what they took on two cores"
+        f"{len(rows)} rows on {device.name}, as {reason}; what is not done took two cores {left} "
+        f"(rows that use one core {together} at a time)"
     )
 
     def started(row: Row) -> None:

@@ -14,7 +14,7 @@ from spacy.util import is_package, minibatch
 
 from gmb_ner.annotate.formats import FORMATS, Annotated, check_format
 from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
-from gmb_ner.errors import InputError
+from gmb_ner.errors import InputError, lacks_memory
 from gmb_ner.files import atomic_path, read_object, write_json, write_text
 from gmb_ner.pipeline.entities import register_confidence
 from gmb_ner.pipeline.loading import load_model
@@ -198,20 +198,15 @@ def _docs(
                 try:
                     docs[i] = nlp(record.text)
                 except Exception as error:
-                    if _lacks_memory(error):
+                    if lacks_memory(error):
                         raise InputError(
-                            f"Memory did not suffice for {record.file}, row {record.row}, alone: "
-                            "run again to go on, with fewer --processes, or end what else uses "
-                            f"it ({error})."
+                            f"Memory did not suffice for {record.file}, row {record.row}, alone "
+                            f"({error}): end what else uses it, or take fewer --processes, and run "
+                            "again to go on; if nothing else does, shorten that record."
                         ) from error
                     errors.append((record, f"the pipeline failed ({error})"))
                     continue
             yield record, docs.pop(i)
-
-
-def _lacks_memory(error: Exception) -> bool:
-    # torch's error for a GPU is no MemoryError, and torch may not be installed.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _write_errors(path: Path, errors: Sequence[tuple[Record, str]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import smart_open
 
-from gmb_ner.errors import InputError
+from gmb_ner.errors import InputError, lacks_memory
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -96,7 +96,8 @@ def read_records(
     progress: is told how many bytes were read since it was told last.
 
     What cannot be read is a record with an error; where a whole rest of a file cannot, it is one.
-    Raises InputError where a file has no such column, or needs a library that is missing.
+    Raises InputError where a file has no such column, needs a library that is missing, or memory
+    does not suffice.
     """
     for source in sources:
         reader = READERS[source.kind]
@@ -113,6 +114,11 @@ def read_records(
             except InputError:
                 raise
             except Exception as error:
+                if lacks_memory(error):
+                    raise InputError(
+                        f"Memory did not suffice to read {source.name}, row {row + 1}: end what "
+                        "else uses it and run again to go on."
+                    ) from error
                 # A broken archive, or a disk that fails; each library has errors of its own. What
                 # came before stands.
                 yield Record(source.name, row + 1, None, error=f"the rest cannot be read ({error})")

@@ -1,6 +1,7 @@
 """All rows, each once: what is there is not made again, and what fails stops no other."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def choose_rows(
     parts: Sequence[int] = (1,),
     max_steps: int = 0,
 ) -> list[Row]:
-    """The rows of some systems: one seed of each, and `seeds` of the default on canonical.
+    """The rows of some systems, each once: one seed, and `seeds` of the default on canonical.
 
     Raises InputError for unknown systems and protocols.
     """
@@ -71,13 +72,14 @@ def choose_rows(
         )
     for protocol in protocols:
         Options(protocol=protocol).check()
-    return [
+    rows = (
         Row(system, protocol, seed, part, max_steps)
         for protocol in protocols
         for system in systems
         for part in parts
         for seed in range(seeds if system == DEFAULT and protocol == "canonical" else 1)
-    ]
+    )
+    return list(dict.fromkeys(rows))
 
 
 def minutes(row: Row) -> float:
@@ -99,8 +101,9 @@ def run_rows(
 ) -> Iterator[Outcome]:
     """Make the rows, and yield what became of each, as soon as it is known.
 
-    Those that use one core are made first, `place.together` at a time. A row whose file is there is
-    read; one that failed before is tried again. started: is told of each row that has to be made.
+    Those that use one core are made first, `place.together` at a time, the longest at the
+    beginning. A row whose file is there is read; one that failed before is tried again.
+    started: is told, by one thread at a time, of each row that has to be made.
     """
     one_core: list[Row] = []
     alone: list[Row] = []
@@ -111,7 +114,8 @@ def run_rows(
             yield Outcome(row, reason=reason, open=True)
         else:
             (one_core if SYSTEMS[row.system].one_core else alone).append(row)
-    ended, preparing = threading.Event(), threading.Lock()
+    stop, preparing = threading.Event(), threading.Lock()
+    turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def make(row: Row) -> Outcome:
         failed = place.result(row).with_suffix(".failed.txt")
@@ -119,7 +123,9 @@ def run_rows(
             with preparing:  # all rows of a protocol share its corpus
                 started(row)
                 found = _place(row, place)
-            result = make_row(row, found, ended)
+                turn = turns[found.prepared if _prepares(row) else found.folder]
+            with turn:  # what rows share of vectors, one makes and the next one finds
+                result = make_row(row, found, stop)
         except (RowError, InputError) as error:
             write_text(failed, f"{error}\n")
             last = str(error).strip().splitlines()[-1:] or ["no word of why"]
@@ -128,15 +134,16 @@ def run_rows(
         failed.unlink(missing_ok=True)
         return Outcome(row, result)
 
-    with ThreadPoolExecutor(place.together) as pool:
-        try:
-            for made in as_completed([pool.submit(make, row) for row in one_core]):
-                yield made.result()
-            yield from map(make, alone)
-        finally:
-            # Whoever asks for no more does not want to wait for what runs.
-            ended.set()
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(place.together)
+    try:
+        longest_first = sorted(one_core, key=minutes, reverse=True)
+        for made in as_completed([pool.submit(make, row) for row in longest_first]):
+            yield made.result()
+        yield from map(make, alone)
+    finally:
+        # Whoever asks for no more does not want to wait for what runs.
+        stop.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def why_open(row: Row, place: Workplace) -> str:
@@ -153,8 +160,7 @@ def why_open(row: Row, place: Workplace) -> str:
 
 def _place(row: Row, place: Workplace) -> Place:
     work = place.work / row.protocol
-    # Vectors and pretrained weights are alike for all shares of the training part.
-    kind = row.system if row.system in PREPARED_ALIKE else "none"
+    kind = row.system if _prepares(row) else "none"
     return Place(
         corpus=_corpus(row.protocol, place).as_posix(),
         folder=(work / row.name).as_posix(),
@@ -164,6 +170,11 @@ def _place(row: Row, place: Workplace) -> Place:
         gpu_id=place.gpu_id,
         one_core=SYSTEMS[row.system].one_core and place.gpu_id < 0,
     )
+
+
+def _prepares(row: Row) -> bool:
+    """Whether a row needs vectors or pretrained weights: alike for all shares of the corpus."""
+    return row.system in PREPARED_ALIKE
 
 
 def _corpus(protocol: str, place: Workplace) -> Path:

@@ -5,6 +5,7 @@ processes, so that what they need of memory is theirs, and that one that fails t
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -70,10 +71,10 @@ class RowError(Exception):
     """A process of a row failed; the message is what it said last."""
 
 
-def make_row(row: Row, place: Place, ended: threading.Event | None = None) -> dict[str, Any]:
+def make_row(row: Row, place: Place, stop: threading.Event | None = None) -> dict[str, Any]:
     """Train and score a row, each where that is not done yet.
 
-    ended: set by another thread, ends what runs, with a CancelledError.
+    stop: once another thread sets it, what runs is ended and CancelledError raised.
     Returns what `gmb_ner.evaluation.evaluate.evaluate` found, and besides: `row`, `sentence_counts`
     and `forms` (see `score`); `training` (seconds, words_per_second, peak_bytes), `prediction`
     (words_per_second, peak_bytes) and `model_bytes`. Raises RowError where a process fails.
@@ -81,9 +82,9 @@ def make_row(row: Row, place: Place, ended: threading.Event | None = None) -> di
     folder = Path(place.folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "task.json", {"row": asdict(row), "place": asdict(place)})
-    ended = ended or threading.Event()
-    trained = _once(folder, "train", folder / TRAINED, place.one_core, ended)
-    scored = _once(folder, "score", folder / SCORED, place.one_core, ended)
+    stop = stop or threading.Event()
+    trained = _once(folder, "train", folder / TRAINED, place.one_core, stop)
+    scored = _once(folder, "score", folder / SCORED, place.one_core, stop)
     run = read_object(folder / RUN, "remove the folder and run the benchmark again")
     result = read_object(folder / SCORES, "remove the folder and run the benchmark again")
     return {
@@ -102,14 +103,14 @@ def make_row(row: Row, place: Place, ended: threading.Event | None = None) -> di
 
 
 def _once(
-    folder: Path, task: str, record: Path, one_core: bool, ended: threading.Event
+    folder: Path, task: str, record: Path, one_core: bool, stop: threading.Event
 ) -> dict[str, Any]:
     """Run a task in a process unless its record is there; the record tells what it took."""
     if record.is_file():
         return read_object(record, "remove the folder and run the benchmark again")
     started = time.perf_counter()
     command = [sys.executable, "-m", "gmb_ner.benchmark.row", task, str(folder / "task.json")]
-    # torch, NumPy's BLAS and blis take as many threads as this says.
+    # So that rows side by side do not fight for cores: torch, blis and most BLAS heed it.
     threads = {"OMP_NUM_THREADS": "1"} if one_core else {}
     log = folder / f"{task}.log"
     with log.open("w", encoding="utf-8") as output:
@@ -118,7 +119,7 @@ def _once(
         )
         try:
             while (code := process.poll()) is None:
-                if ended.wait(LOOK):
+                if stop.wait(LOOK):
                     raise CancelledError
         finally:
             process.kill()  # which does nothing to a process that has ended
@@ -220,6 +221,8 @@ TASKS: dict[str, Callable[[Row, Place], None]] = {"train": train_row, "score": s
 
 if __name__ == "__main__":
     end_with_parent()
+    # Of a terminal's Ctrl-C the parent hears too, which ends this process: it has not failed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     given = read_object(Path(sys.argv[2]), "run the benchmark again")
     try:
         TASKS[sys.argv[1]](Row(**given["row"]), Place(**given["place"]))

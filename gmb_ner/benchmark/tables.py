@@ -72,13 +72,15 @@ def _curves(results: Results) -> list[str]:
         if row.seed == 0
     }
     curves = dict.fromkeys((system, protocol) for system, protocol, part in known if part > 1)
-    shares = sorted({part for *_, part in known}, reverse=True) if curves else []
+    if not curves:
+        return []
+    shares = sorted({part for *_, part in known}, reverse=True)
     names = [f"1/{part}" if part > 1 else "all" for part in shares]
     lines = [f"| system, protocol | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for system, protocol in curves:
         scores = [known.get((system, protocol, part), "") for part in shares]
         lines.append(f"| {SYSTEMS[system].title}, {protocol} | {' | '.join(scores)} |")
-    return lines if curves else []
+    return lines
 
 
 def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:

@@ -57,7 +57,7 @@ def test_which_rows():
         Row("crf", "contiguous"),
         Row("minilm", "contiguous"),
     ]
-    parts = choose_rows(["crf"], ["fold-1-of-3"], parts=[1, 4])
+    parts = choose_rows(["crf", "crf"], ["fold-1-of-3"], parts=[1, 4, 1])
     assert [row.name for row in parts] == ["crf-0", "crf-0-4th"]
     with pytest.raises(InputError, match="There is no system bert-large: choose from crf"):
         choose_rows(["bert-large"], ["canonical"])
@@ -108,10 +108,11 @@ def test_rows_of_one_core_share_the_time(place):
 def test_rows_of_one_core_are_made_together_and_others_alone(place, monkeypatch):
     both, running = threading.Barrier(2, timeout=60), []
 
-    def make(row, place, ended):
+    def make(row, place, stop):
         running.append(row)
         if place.one_core:
             both.wait()  # fails unless another one comes
+            time.sleep(0.2)  # in which one that should be alone could begin
         else:
             assert running == [row]
         running.remove(row)
@@ -218,7 +219,8 @@ def test_a_killed_benchmark_leaves_no_process_and_goes_on(kind, place, tmp_path)
     while not (log.is_file() and "Training pipeline" in log.read_text(encoding="utf-8")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.2)
-    process.send_signal(kind)
+    # Ctrl-C reaches all processes of a terminal, and is no failure of a row.
+    os.killpg(process.pid, kind) if kind == signal.SIGINT else process.send_signal(kind)
     process.wait(timeout=60)
     until = time.monotonic() + 30
     while group_lives(process.pid):
@@ -227,12 +229,49 @@ def test_a_killed_benchmark_leaves_no_process_and_goes_on(kind, place, tmp_path)
     assert not list((tmp_path / "results" / "canonical").glob("*"))
 
 
+def test_who_asks_for_no_more_rows_waits_for_none(place, monkeypatch):
+    begun, first = [], threading.Event()
+
+    def make(row, place, stop):
+        begun.append(row)
+        if not first.is_set():
+            first.set()
+            return {}
+        assert stop.wait(60)
+        raise CancelledError
+
+    monkeypatch.setattr("gmb_ner.benchmark.benchmark.make_row", make)
+    rows = [Row("crf", seed=seed) for seed in (11, 12, 13)]
+    made = run_rows(rows, place)
+    assert next(made).row == rows[0]
+    made.close()
+    assert len(begun) <= 2
+    assert not any(place.result(row).is_file() for row in rows[1:])
+    place.result(rows[0]).unlink()
+
+
+def test_rows_that_share_vectors_do_not_prepare_them_at_once(place, monkeypatch):
+    running = []
+
+    def make(row, place, stop):
+        running.append(row)
+        time.sleep(0.2)
+        assert running == [row]
+        running.remove(row)
+        return {}
+
+    monkeypatch.setattr("gmb_ner.benchmark.benchmark.make_row", make)
+    rows = [Row("word2vec-cbow", part=part, seed=11) for part in (1, 2)]
+    for outcome in run_rows(rows, replace(place, together=2)):
+        place.result(outcome.row).unlink()
+
+
 def test_a_row_that_is_ended_is_not_done(place, outcome, tmp_path):
     corpus = place.work / "canonical" / "corpus"
-    ended = threading.Event()
-    ended.set()
+    stop = threading.Event()
+    stop.set()
     with pytest.raises(CancelledError):
-        make_row(CRF, Place(str(corpus), str(tmp_path / "row"), str(tmp_path)), ended)
+        make_row(CRF, Place(str(corpus), str(tmp_path / "row"), str(tmp_path)), stop)
     assert not (tmp_path / "row" / "trained.json").exists()
 
 
