@@ -7,7 +7,13 @@ import lzma
 
 import pytest
 
-from gmb_ner.annotate.records import Record, check_columns, find_sources, read_records
+from gmb_ner.annotate.records import (
+    READERS,
+    Record,
+    check_columns,
+    find_sources,
+    read_records,
+)
 from gmb_ner.errors import InputError
 
 
@@ -110,6 +116,17 @@ def test_a_file_that_breaks_off_loses_only_its_rest(tmp_path):
     assert good and broken.row == len(good) + 1
     assert broken.error.startswith("the rest cannot be read (")
     assert after.text == "after"
+
+
+def test_a_lack_of_memory_loses_no_rest_of_a_file(tmp_path, monkeypatch):
+    def breaks_off(source, raw, text_column, keep):
+        yield Record(source.name, 1, "One")
+        raise MemoryError
+
+    monkeypatch.setitem(READERS, ".txt", breaks_off)
+    (tmp_path / "a.txt").write_text("One\nTwo\n")
+    with pytest.raises(InputError, match=r"Memory did not suffice to read a\.txt, row 2: end"):
+        read(tmp_path)
 
 
 def test_a_file_that_is_not_what_it_says_loses_only_itself(tmp_path):
