@@ -38,6 +38,13 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem} for code in codes}
 
 
+def name_of(nlp: Language) -> str:
+    """Name and version as of a wheel; of a folder that was never packaged, the folder's name."""
+    if nlp.path is not None and nlp.meta["name"] == "pipeline":  # spaCy's for those without
+        return nlp.path.name
+    return f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+
+
 def create_app(
     nlp: Language,
     limits: Limits = DEFAULT_LIMITS,
@@ -47,7 +54,7 @@ def create_app(
 
     nlp: a pipeline; its own threshold stays the lowest. api_key: see `guard.Guard`.
     """
-    name = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+    name = name_of(nlp)
     registry = CollectorRegistry()
     requests = Counter("gmb_ner_requests", "Requests", ["path", "status"], registry=registry)
     seconds = Histogram("gmb_ner_seconds", "From request to answer", ["path"], registry=registry)

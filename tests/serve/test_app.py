@@ -1,9 +1,10 @@
 """Answers, and refusals that say what to do."""
 
 import pytest
+import spacy
 from fastapi.testclient import TestClient
 
-from gmb_ner.serve.app import create_app
+from gmb_ner.serve.app import create_app, name_of
 from gmb_ner.serve.messages import Limits
 
 TEXT = "Ada Lin met Kenyan officials in Oslo on Monday."
@@ -129,6 +130,16 @@ def test_what_the_model_is(client):
     assert set(model["labels"]) == {"geo", "gpe", "per", "tim"}
     assert set(model["schemes"]["conll"]) == {"LOC", "MISC", "PER"}
     assert model["limits"]["texts"] == 20
+
+
+def test_a_model_is_called_like_its_wheel_or_its_folder(tmp_path):
+    nlp = spacy.blank("en")
+    assert name_of(nlp) == "en_pipeline 0.0.0"
+    nlp.to_disk(tmp_path / "exported")
+    assert name_of(spacy.load(tmp_path / "exported")) == "exported"
+    nlp.meta |= {"name": "ner_gmb_sm", "version": "0.1.0"}
+    nlp.to_disk(tmp_path / "en_ner_gmb_sm-0.1.0")
+    assert name_of(spacy.load(tmp_path / "en_ner_gmb_sm-0.1.0")) == "en_ner_gmb_sm 0.1.0"
 
 
 def test_health_metrics_and_headers(client):
