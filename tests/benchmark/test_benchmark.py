@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,13 @@ def test_a_killed_benchmark_leaves_no_process_and_goes_on(kind, place, tmp_path)
         *("--protocols", "canonical", "--max-steps", str(row.max_steps), "--gpu-id", "-1"),
     ]
     log = tmp_path / "work" / "canonical" / row.name / "train.log"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     until = time.monotonic() + 120
     while not (log.is_file() and "Training pipeline" in log.read_text(encoding="utf-8")):
         assert process.poll() is None and time.monotonic() < until
