@@ -10,6 +10,7 @@ from gmb_ner.benchmark.benchmark import (
     Outcome,
     Workplace,
     choose_rows,
+    claim,
     minutes,
     minutes_left,
     run_rows,
@@ -41,7 +42,7 @@ def main(
     together: Annotated[
         int, typer.Option(min=1, help="Rows of one core at a time; each takes up to 2.5 GB.")
     ] = 2,
-    max_steps: Annotated[int, typer.Option(help="End trainings early; 0: never.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=0, help="End trainings early; 0: never.")] = 0,
     document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,
     done_only: Annotated[bool, typer.Option(help="Make no row: tables of what is there.")] = False,
 ) -> None:
@@ -58,12 +59,15 @@ def main(
     rows = choose_rows(
         names, _split(protocols), seeds=seeds, parts=_numbers(parts), max_steps=max_steps
     )
-    if document is not None and not document.is_file():
-        raise InputError(f"There is no file {document}: leave out --document, or name another.")
+    if document is not None:
+        if not document.is_file():
+            raise InputError(f"There is no file {document}: leave out --document, or name another.")
+        replace_block(document.read_text(encoding="utf-8"), "", str(document))  # or say why not
+    claim(place)
     left = duration(60 * minutes_left(rows, place))
     msg.info(
-        f"{len(rows)} rows on {device.name}, as {reason}; what is not done took two cores {left} "
-        f"(rows that use one core {together} at a time)"
+        f"{len(rows)} rows on {device.name}, as {reason}; those that are not done took {left} on "
+        f"two cores, with the whole corpus (rows that use one core {together} at a time)"
     )
 
     def started(row: Row) -> None:

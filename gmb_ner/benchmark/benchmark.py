@@ -41,6 +41,29 @@ class Workplace:
         return self.results / row.protocol / f"{row.name}.json"
 
 
+def claim(place: Workplace) -> None:
+    """Let the folders of a workplace belong to the corpus that was fetched.
+
+    Rows, vectors and corpora that are there are not made again, and would be mixed with those of
+    another file. Raises InputError where a folder belongs to another one.
+    """
+    record = place.assets / "corpus.json"
+    if not record.is_file():
+        return  # nothing can be made then
+    fetched = read_object(record, "make it with `spacy project run fetch`")
+    for folder in (place.work, place.results):
+        owner = folder / "corpus.json"
+        if not owner.is_file():
+            write_json(owner, {key: fetched[key] for key in ("file", "sha256")})
+            continue
+        owned = read_object(owner, f"remove {folder}")
+        if owned["sha256"] != fetched["sha256"]:
+            raise InputError(
+                f"{folder} holds rows of {owned['file']}, and {fetched['file']} was fetched since: "
+                "name other folders, or remove that one."
+            )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a row: its figures, or why there are none.

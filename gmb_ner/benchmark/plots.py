@@ -30,14 +30,16 @@ def plot_all(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     written = []
     for protocol in dict.fromkeys(row.protocol for row in whole):
         own = {row: result for row, result in whole.items() if row.protocol == protocol}
+        corpus = {result["corpus"] for result in own.values()}
+        said = f"{protocol}, test part" + (", SAMPLE" if "sample" in corpus else "")
         drawings = (_scores, _speed, _labels, _forms, _reliability)
         for draw in drawings:
             path = folder / f"{draw.__name__[1:]}-{protocol}.png"
-            written.append(_drawn(draw, own, path, f"{protocol}, test part"))
+            written.append(_drawn(draw, own, path, said))
         parts = {row: r for row, r in results.items() if row.protocol == protocol}
         if any(row.part > 1 for row in parts):
             path = folder / f"learning-{protocol}.png"
-            written.append(_drawn(_learning, parts, path, f"{protocol}, test part"))
+            written.append(_drawn(_learning, parts, path, said))
     return written
 
 

@@ -16,12 +16,20 @@ from pathlib import Path
 import pytest
 from spacy.util import load_config
 
-from gmb_ner.benchmark.benchmark import Outcome, Workplace, choose_rows, minutes_left, run_rows
+from gmb_ner.benchmark.benchmark import (
+    Outcome,
+    Workplace,
+    choose_rows,
+    claim,
+    minutes_left,
+    run_rows,
+)
 from gmb_ner.benchmark.plots import plot_all
 from gmb_ner.benchmark.row import Place, Row, RowError, make_row
 from gmb_ner.benchmark.systems import SYSTEMS
 from gmb_ner.benchmark.tables import BEGIN, END, label_table, replace_block, tables
 from gmb_ner.errors import InputError
+from gmb_ner.files import write_json
 
 ROOT = Path(__file__).parents[2]
 CRF = Row("crf", max_steps=2)
@@ -151,7 +159,7 @@ def test_a_failed_row_stops_no_other_and_is_tried_again(outcome, place, monkeypa
     assert str(reason) in failed.reason and reason.read_text(encoding="utf-8")
     assert other.result is not None
     text = tables([failed, other])
-    assert "| MiniLM and `linear_ner`: the default | failed |" in text
+    assert "| MiniLM and `linear_ner`: the default, 2 steps | failed |" in text
     assert f"- canonical, {broken.name}: " in text
     told = []
     next(run_rows([broken], place, told.append))
@@ -288,13 +296,38 @@ def test_what_a_process_said_last_is_told(place, tmp_path):
         make_row(CRF, nowhere)
 
 
+def test_a_workplace_belongs_to_one_corpus(tmp_path):
+    place = Workplace(tmp_path / "assets", tmp_path / "work", tmp_path / "results")
+    claim(place)  # nothing was fetched: what is there may be looked at
+    assert not place.results.exists()
+    record = place.assets / "corpus.json"
+    write_json(record, {"file": "sample.csv", "sha256": "1"})
+    claim(place)
+    claim(place)
+    write_json(record, {"file": "gmb.csv", "sha256": "2"})
+    with pytest.raises(
+        InputError, match=r"work holds rows of sample\.csv, and gmb\.csv was fetched"
+    ):
+        claim(place)
+    claim(replace(place, work=tmp_path / "other", results=tmp_path / "others"))
+
+
+def test_rows_of_the_sample_and_of_few_steps_say_so(outcome):
+    text = tables([outcome])
+    assert text.startswith("### canonical, SAMPLE\n")
+    assert "| CRF, hand-made features, 2 steps | " in text
+    whole = Outcome(Row("crf"), {**outcome.result, "corpus": "gmb"})
+    assert tables([whole]).startswith("### canonical\n")
+    assert "| CRF, hand-made features | " in tables([whole])
+
+
 def test_tables_and_plots(outcome, place, tmp_path):
     default = Outcome(Row("minilm", max_steps=2), outcome.result)
     second = Outcome(Row("minilm", seed=1, max_steps=2), outcome.result)
     part = Outcome(Row("minilm", part=4, max_steps=2), outcome.result)
     text = tables([outcome, default, second])
     assert text.count("+0.00 (+0.00 to +0.00)") == 1  # the CRF against itself
-    assert "| MiniLM and `linear_ner`: the default, mean of 2 | **" in text
+    assert "| MiniLM and `linear_ner`: the default, 2 steps, mean of 2 | **" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
     outcomes = [outcome, default, second, part]
