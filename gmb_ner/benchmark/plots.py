@@ -97,7 +97,11 @@ def plot_speeds(
 
 
 def _title(row: Row) -> str:
-    return SYSTEMS[row.system].title
+    return _plain(row.system)
+
+
+def _plain(system: str) -> str:
+    return SYSTEMS[system].title.replace("`", "")  # which is Markdown
 
 
 def _by_score(own: Results) -> list[tuple[Row, dict[str, Any]]]:
@@ -191,7 +195,7 @@ def _learning(axes: Axes, own: Results) -> None:
             for row, result in own.items()
             if row.system == system and row.seed == 0
         )
-        axes.plot(*zip(*found, strict=True), marker="o", color=color, label=SYSTEMS[system].title)
+        axes.plot(*zip(*found, strict=True), marker="o", color=color, label=_plain(system))
         for share, f1 in found:
             axes.annotate(f"{f1:.1f}", (share, f1), xytext=(0, 6), textcoords="offset points",
                           ha="center", fontsize=8)  # fmt: skip
