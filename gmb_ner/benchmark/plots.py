@@ -96,11 +96,7 @@ def plot_speeds(
     return _drawn(draw, {}, path, f"batches of {batch_size}", rows=len(timings))
 
 
-def _title(row: Row) -> str:
-    return _plain(row.system)
-
-
-def _plain(system: str) -> str:
+def _title(system: str) -> str:
     return SYSTEMS[system].title.replace("`", "")  # which is Markdown
 
 
@@ -116,7 +112,7 @@ def _scores(axes: Axes, own: Results) -> None:
         axes.barh(height, f1, color=color, height=0.6)
         axes.plot([low, high], [height, height], color="black", linewidth=1.5)
         axes.text(high + 1, height, f"{f1:.1f}", va="center")
-    axes.set_yticks(range(len(own)), [_title(row) for row, _ in _by_score(own)])
+    axes.set_yticks(range(len(own)), [_title(row.system) for row, _ in _by_score(own)])
     axes.set_xlim(0, 100)
     axes.set_xlabel("strict entity F1, with its 95 % interval")
     axes.set_title("How well each system finds entities")
@@ -129,7 +125,7 @@ def _speed(axes: Axes, own: Results) -> None:
         speed = result["prediction"]["words_per_second"]
         axes.scatter(speed, height, color=BLUE if row.system == DEFAULT else GREY, zorder=3)
         axes.annotate(f"{speed:,.0f}", (speed, height), xytext=(8, -4), textcoords="offset points")
-    titles = [f"{_title(row)}, {100 * r['gold_tokens']['ents_f']:.1f}" for row, r in ordered]
+    titles = [f"{_title(row.system)}, {100 * r['gold_tokens']['ents_f']:.1f}" for row, r in ordered]
     axes.set_yticks(range(len(ordered)), titles)
     axes.set_xscale("log")
     axes.margins(x=0.2)
@@ -152,7 +148,7 @@ def _labels(axes: Axes, own: Results) -> None:
                       color="white" if value > 60 else "black")  # fmt: skip
     labels = [f"{name}\n{per_type[0][name]['support']:,}" for name in names]
     axes.set_xticks(range(len(names)), labels)
-    axes.set_yticks(range(len(ordered)), [_title(row) for row, _ in ordered])
+    axes.set_yticks(range(len(ordered)), [_title(row.system) for row, _ in ordered])
     axes.set_title("Strict F1 by label and its number of entities")
 
 
@@ -163,7 +159,7 @@ def _forms(axes: Axes, own: Results) -> None:
         axes.plot([unseen, seen], [height, height], color="#bbbbbb", zorder=1)
         axes.scatter(seen, height, color=BLUE, zorder=2, label="" if height else "seen in training")
         axes.scatter(unseen, height, color=ORANGE, zorder=2, label="" if height else "not seen")
-    axes.set_yticks(range(len(ordered)), [_title(row) for row, _ in ordered])
+    axes.set_yticks(range(len(ordered)), [_title(row.system) for row, _ in ordered])
     axes.set_xlim(0, 100)
     axes.grid(True, axis="x", color="#dddddd")
     axes.set_xlabel("strict entity F1")
@@ -179,7 +175,7 @@ def _reliability(axes: Axes, own: Results) -> None:
         axes.plot(
             [bin_["mean_confidence"] for bin_ in bins],
             [bin_["precision"] for bin_ in bins],
-            marker="o", color=color, label=f"{_title(row)}: ECE {result['calibration']['ece']:.3f}",
+            marker="o", color=color, label=f"{_title(row.system)}: ECE {result['calibration']['ece']:.3f}",
         )  # fmt: skip
     axes.set_xlabel("mean confidence of predicted entities")
     axes.set_ylabel("precision")
@@ -195,7 +191,7 @@ def _learning(axes: Axes, own: Results) -> None:
             for row, result in own.items()
             if row.system == system and row.seed == 0
         )
-        axes.plot(*zip(*found, strict=True), marker="o", color=color, label=_plain(system))
+        axes.plot(*zip(*found, strict=True), marker="o", color=color, label=_title(system))
         for share, f1 in found:
             axes.annotate(f"{f1:.1f}", (share, f1), xytext=(0, 6), textcoords="offset points",
                           ha="center", fontsize=8)  # fmt: skip
