@@ -175,7 +175,8 @@ def _reliability(axes: Axes, own: Results) -> None:
         axes.plot(
             [bin_["mean_confidence"] for bin_ in bins],
             [bin_["precision"] for bin_ in bins],
-            marker="o", color=color, label=f"{_title(row.system)}: ECE {result['calibration']['ece']:.3f}",
+            marker="o", color=color,
+            label=f"{_title(row.system)}: ECE {result['calibration']['ece']:.3f}",
         )  # fmt: skip
     axes.set_xlabel("mean confidence of predicted entities")
     axes.set_ylabel("precision")
