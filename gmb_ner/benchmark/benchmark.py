@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +222,11 @@ def _encoder(key: str | None, place: Workplace) -> str | None:
         else fetch_minilm(place.assets)
     )
     return fetch.path.as_posix()
+
+
+def sample_note(results: Iterable[Mapping[str, Any]]) -> str:
+    """What a title says of results where any was made on the built-in sample; else nothing."""
+    return ", SAMPLE" if any(result["corpus"] == "sample" for result in results) else ""
 
 
 def results_by_row(outcomes: Sequence[Outcome]) -> Mapping[Row, dict[str, Any]]:

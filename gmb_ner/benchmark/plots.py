@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gmb_ner.benchmark.benchmark import Outcome, results_by_row
+from gmb_ner.benchmark.benchmark import Outcome, results_by_row, sample_note
 from gmb_ner.benchmark.prediction_speed import Timings
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import DEFAULT, SYSTEMS
@@ -30,8 +30,7 @@ def plot_all(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     written = []
     for protocol in dict.fromkeys(row.protocol for row in whole):
         own = {row: result for row, result in whole.items() if row.protocol == protocol}
-        corpus = {result["corpus"] for result in own.values()}
-        said = f"{protocol}, test part" + (", SAMPLE" if "sample" in corpus else "")
+        said = f"{protocol}, test part{sample_note(own.values())}"
         drawings = (_scores, _speed, _labels, _forms, _reliability)
         for draw in drawings:
             path = folder / f"{draw.__name__[1:]}-{protocol}.png"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gmb_ner.benchmark.benchmark import Outcome, results_by_row
+from gmb_ner.benchmark.benchmark import Outcome, results_by_row, sample_note
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import DEFAULT, STEPS, SYSTEMS
 from gmb_ner.corpus.split import fold_of
@@ -34,7 +34,8 @@ def tables(outcomes: Sequence[Outcome]) -> str:
     for protocol in dict.fromkeys(outcome.row.protocol for outcome in outcomes):
         whole = [o for o in outcomes if o.row.protocol == protocol and o.row.part == 1]
         if whole:
-            table = [f"### {protocol}{_sample(whole)}", "", HEADER, ALIGNED, *_rows(whole, results)]
+            note = sample_note(o.result for o in whole if o.result is not None)
+            table = [f"### {protocol}{note}", "", HEADER, ALIGNED, *_rows(whole, results)]
             parts.append("\n".join([*table, *_steps(protocol, results)]))
     if curves := _curves(results):
         parts.append("\n".join(["### By share of the training part, strict F1", "", *curves]))
@@ -87,7 +88,7 @@ def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:
     lines = []
     for system in dict.fromkeys(outcome.row.system for outcome in outcomes):
         own = [o for o in outcomes if o.row.system == system]
-        title = SYSTEMS[system].title + _steps_of(own[0].row)
+        title = SYSTEMS[system].title + _cut_short(own[0].row)
         scored = [(o.row, o.result) for o in own if o.result is not None]
         if not scored:
             note = "open" if own[0].open else "failed"
@@ -101,13 +102,7 @@ def _rows(outcomes: Sequence[Outcome], results: Results) -> list[str]:
     return lines
 
 
-def _sample(outcomes: Sequence[Outcome]) -> str:
-    """A word of warning where rows were made on the built-in sample."""
-    made = (outcome.result for outcome in outcomes if outcome.result is not None)
-    return ", SAMPLE" if any(result["corpus"] == "sample" for result in made) else ""
-
-
-def _steps_of(row: Row) -> str:
+def _cut_short(row: Row) -> str:
     return f", {row.max_steps} steps" if row.max_steps else ""
 
 
@@ -195,7 +190,7 @@ def label_table(outcomes: Sequence[Outcome]) -> str:
             ]
         cells = [f"{100 * labels[name]['f']:.1f}" if name in labels else "" for name in names]
         forms = [f"{100 * result['forms'][kind]['f']:.1f}" for kind in ("seen", "unseen")]
-        title = f"{SYSTEMS[row.system].title}{_steps_of(row)}, {row.protocol}"
+        title = f"{SYSTEMS[row.system].title}{_cut_short(row)}, {row.protocol}"
         lines.append(f"| {title} | {' | '.join([*cells, *forms])} |")
     return "\n".join(lines) + "\n" if lines else ""
 
