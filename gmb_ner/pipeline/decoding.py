@@ -115,8 +115,7 @@ def forward_backward(
     ValueError for shapes that do not fit.
     """
     xp, scores, lengths, start, transition = _prepare(scores, lengths, start, transition, allowed)
-    magnitude = xp.where(xp.isinf(transition), 0.0, xp.abs(transition))
-    dense = bool((magnitude > MAX_TRANSITION).any())
+    dense = not in_range(transition)
     forward, backward = _sweep(xp, scores, lengths, start, transition, dense)
     if not dense and (_too_wide(forward) or _too_wide(backward + scores)):
         forward, backward = _sweep(xp, scores, lengths, start, transition, True)
@@ -126,6 +125,13 @@ def forward_backward(
         log_partition = xp.where(lengths > 0, total, 0.0)
     forward, backward, scores = (a.transpose(2, 0, 1) for a in (forward, backward, scores))
     return Lattice(forward, backward, log_partition, scores, lengths, start, transition)
+
+
+def in_range(transition: Array) -> bool:
+    """Whether the exponentials of all transitions keep their precision beside others."""
+    xp = get_array_module(transition)
+    magnitude = xp.where(xp.isinf(transition), 0.0, xp.abs(transition))
+    return not bool((magnitude > MAX_TRANSITION).any())
 
 
 def tag_marginals(lattice: Lattice) -> Array:

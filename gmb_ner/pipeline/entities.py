@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span, SpanGroup
-from thinc.util import to_numpy
+from thinc.util import is_cupy_array, to_numpy
 
 from gmb_ner.pipeline.decoding import (
     constraints,
@@ -15,6 +15,7 @@ from gmb_ner.pipeline.decoding import (
     span_probabilities,
     viterbi,
 )
+from gmb_ner.pipeline.gpu_decoding import decode_rows
 from gmb_ner.pipeline.scorer import CONFIDENCES
 
 ScoredSpan: TypeAlias = tuple[Span, float]
@@ -90,22 +91,34 @@ def find_entities(
     start, allowed = constraints(labels)
     transition = (allowed + learned) / temperature
     lengths = np.array([len(doc) for doc in docs])
-    # In order of falling length, in which decoding has the least to do.
-    order = np.argsort(-lengths, kind="stable")
-    padded, _ = pad_rows(scores, lengths)
-    padded, lengths = padded[order] / temperature, lengths[order]
-    bias = by_tag(labels, label_bias, 0.0)
-    found = decode_spans(viterbi(padded + bias, lengths, start, transition), lengths)
-    lattice = forward_backward(padded, lengths, start, transition)
-    probabilities = span_probabilities(lattice, *found).tolist()
+    scores, bias = scores / temperature, by_tag(labels, label_bias, 0.0)
+    decoded = None
+    if is_cupy_array(scores):
+        decoded = decode_rows(scores, bias, lengths, start, transition)
+    if decoded is None:
+        decoded = _decode(to_numpy(scores), bias, lengths, start, transition)
+    found, probabilities = decoded
     entities: list[list[ScoredSpan]] = [[] for _ in docs]
-    batch, *places = found
-    rows = zip(order[batch].tolist(), *(a.tolist() for a in places), probabilities, strict=True)
+    rows = zip(*(a.tolist() for a in (*found, probabilities)), strict=True)
     for i, first, end, tag, probability in rows:
         if probability >= threshold:
             label = labels[(tag - 1) // 2]
             entities[i].append((Span(docs[i], first, end, label=label), float(probability)))
     return entities
+
+
+def _decode(
+    rows: NDArray[Any], bias: Array, lengths: NDArray[np.integer], start: Array, transition: Array
+) -> tuple[tuple[Array, Array, Array, Array], Array]:
+    """What `gmb_ner.pipeline.gpu_decoding.decode_rows` gives, by steps from word to word."""
+    # In order of falling length, in which decoding has the least to do.
+    order = np.argsort(-lengths, kind="stable")
+    padded, _ = pad_rows(rows, lengths)
+    padded, lengths = padded[order], lengths[order]
+    found = decode_spans(viterbi(padded + bias, lengths, start, transition), lengths)
+    lattice = forward_backward(padded, lengths, start, transition)
+    batch, *places = found
+    return (order[batch], *places), span_probabilities(lattice, *found)
 
 
 def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
