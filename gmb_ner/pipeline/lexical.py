@@ -102,7 +102,7 @@ class Factored:
     joint: (templates, words of all Docs), rows in the order of `JOINT`.
     around: (places, words of all Docs), which column of `alone` stands at each place of `ALONE`.
 
-    A table of the features' rows or keys has the same form.
+    A table of the features' rows or keys has the same form. Arrays are NumPy's or CuPy's.
     """
 
     alone: NDArray[Any]
@@ -135,8 +135,11 @@ class LexicalFeatures:
         """(words of all Docs, templates) hashes; equal ones are the same feature."""
         return self.factored(docs).by_word()
 
-    def factored(self, docs: Sequence[Doc]) -> Factored:
-        """The same hashes, those of templates that read one word only once for a distinct word."""
+    def factored(self, docs: Sequence[Doc], xp: Any = np) -> Factored:
+        """The same hashes, those of templates that read one word only once for a distinct word.
+
+        xp: the array module, numpy or cupy, by which they are calculated.
+        """
         words = distinct_words(docs)
         index, distinct = words.index, len(words.orths)
         known = [self._known(words, i) for i in range(distinct)]
@@ -145,16 +148,17 @@ class LexicalFeatures:
         if known:
             at_places[:, :, :distinct] = np.stack([hashes for hashes, _ in known]).T
         at_places[:, :, distinct] = _BEYOND[:, None]
-        parts = at_places.reshape(-1, distinct + 1)
+        parts = xp.asarray(at_places.reshape(-1, distinct + 1))
         ends = np.array([ends for _, ends in known], dtype=bool)[index]
-        around = _neighbours(index, _segments(ends, [len(doc) for doc in docs]), distinct)
+        segment = _segments(ends, [len(doc) for doc in docs])
+        around = _neighbours(xp, xp.asarray(index), xp.asarray(segment), distinct)
         # A template's first word is mixed with its number, whatever the others are.
-        first = _mix(parts[_FIRST], _NUMBERS)
-        joint = _at(first, JOINT, around[_FIRST[JOINT] // _PARTS])
+        first = _mix(parts[xp.asarray(_FIRST)], xp.asarray(_NUMBERS))
+        joint = _at(xp, first, JOINT, around, _FIRST[JOINT])
         for rows, places in _FURTHER:
-            further = _at(parts, places, around[places // _PARTS])
-            joint[rows] = _mix(further, joint[rows])
-        return Factored(first[_ALONE], joint, around)
+            own = xp.asarray(rows)
+            joint[own] = _mix(_at(xp, parts, places, around, places), joint[own])
+        return Factored(first[xp.asarray(_ALONE)], joint, around)
 
     def _known(self, words: DistinctWords, i: int) -> tuple[Hashes, bool]:
         """The hashes of a word's parts, and whether a sentence ends with it."""
@@ -182,13 +186,21 @@ def _mix(values: Hashes, mixed: Hashes) -> Hashes:
     return mixed
 
 
-def _at(table: Hashes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Hashes:
-    """(rows, words): `table[row, column]` for some rows (rows,) and the columns in each."""
-    return table.ravel().take(columns + (rows * table.shape[1])[:, None])
+def _at(
+    xp: Any,
+    table: Hashes,
+    rows: NDArray[np.int64],
+    around: NDArray[np.int64],
+    parts: NDArray[np.int64],
+) -> Hashes:
+    """(rows, words): of each of some rows of a table what stands where its part (rows,) does."""
+    columns = around[xp.asarray(parts // _PARTS)]
+    places: Hashes = table.ravel().take(columns + xp.asarray(rows * table.shape[1])[:, None])
+    return places
 
 
 def _neighbours(
-    index: NDArray[np.int64], segment: NDArray[np.int64], beyond: int
+    xp: Any, index: NDArray[np.int64], segment: NDArray[np.int64], beyond: int
 ) -> NDArray[np.int64]:
     """(places, words of all Docs), which distinct word stands there, `beyond` if none does.
 
@@ -196,14 +208,15 @@ def _neighbours(
     """
     n = len(index)
     # The padding on both sides saves asking for the array's ends.
-    words, owners = np.full((2, n + 2 * _OFFSETS), -1)
+    words, owners = xp.full((2, n + 2 * _OFFSETS), -1)
     words[_OFFSETS : n + _OFFSETS], owners[_OFFSETS : n + _OFFSETS] = index, segment
-    return np.stack(
+    around: NDArray[np.int64] = xp.stack(
         [
-            np.where(owners[k : k + n] == segment, words[k : k + n], beyond)
+            xp.where(owners[k : k + n] == segment, words[k : k + n], beyond)
             for k in range(2 * _OFFSETS + 1)
         ]
     )
+    return around
 
 
 def _segments(ends: NDArray[np.bool_], lengths: Sequence[int]) -> NDArray[np.int64]:

@@ -54,6 +54,8 @@ class SparseLinear(Shim):
     scale: (tags,) float32, by which int8 weights are multiplied; None for others.
     squares: as weights, the sums of squared gradients; None before the first step. Not saved.
     gradients: of the batches since the last step, rows (n,) and their gradients (n, tags).
+
+    It learns on the CPU; for prediction on a GPU there is a copy, `on_gpu`.
     """
 
     def __init__(self, learn_rate: float) -> None:
@@ -63,6 +65,7 @@ class SparseLinear(Shim):
         self.keys: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
         self.scale: NDArray[np.float32] | None = None
         self._index: KeyIndex | None = None
+        self._on_gpu: GpuTable | None = None
         self.reset(0)
 
     def reset(self, tags: int) -> None:
@@ -70,6 +73,13 @@ class SparseLinear(Shim):
         self.weights: NDArray[Any] = np.zeros((len(self.keys) + 1, tags), dtype=np.float32)
         self.squares: NDArray[np.float32] | None = None
         self.gradients: list[tuple[NDArray[np.integer], NDArray[np.float32]]] = []
+        self._on_gpu = None
+
+    def on_gpu(self, xp: Any) -> "GpuTable":
+        """The weights on the GPU, as they are now. xp: cupy."""
+        if self._on_gpu is None:
+            self._on_gpu = GpuTable(self, xp)
+        return self._on_gpu
 
     def rows(self, docs: Sequence[Doc]) -> Factored:
         """The row of each feature of the Docs' words."""
@@ -132,7 +142,7 @@ class SparseLinear(Shim):
         rows, gradient = self.gradients[0]
         if len(self.gradients) > 1:  # accumulated over batches
             rows, gradient = sum_by_row(*map(np.concatenate, zip(*self.gradients, strict=True)))
-        self.gradients = []
+        self.gradients, self._on_gpu = [], None
         squares = self.squares[rows] + gradient**2
         self.squares[rows] = squares
         self.weights[rows] -= self.learn_rate * gradient / np.sqrt(squares)
@@ -153,11 +163,44 @@ class SparseLinear(Shim):
         self.weights = message["weights"]
         if self.scale is None:
             self.weights = self.weights.astype(np.float32)
-        self.squares, self.gradients = None, []
+        self.squares, self.gradients, self._on_gpu = None, [], None
         return self
 
     def to_device(self, device_type: str, device_id: int) -> None:
-        """Nothing moves: looking features up is work for the CPU."""
+        """Nothing moves but the copy for prediction, which is made anew."""
+        self._on_gpu = None
+
+
+class GpuTable:
+    """A copy of a table's weights where each step is one for all words and all features.
+
+    table: read once. xp: the array module, cupy.
+    """
+
+    def __init__(self, table: SparseLinear, xp: Any) -> None:
+        self.xp, self.features = xp, table.features
+        # What is beyond the last key ends a search: nothing is larger.
+        self.keys = xp.asarray(np.append(table.keys, np.uint32(2**32 - 1)))
+        self.weights = xp.asarray(table._scaled(table.weights), dtype="f4")
+
+    def score(self, docs: Sequence[Doc]) -> Floats2d:
+        """(words of all Docs, tags) scores, but for the order of sums those of `SparseLinear`."""
+        features = self.features.factored(docs, self.xp)
+        found = map(self._rows, (features.alone, features.joint))
+        rows = Factored(*found, features.around)
+        scores: Floats2d = self._sum(rows.joint)
+        for alone, column in rows.by_place():
+            scores += self._sum(alone)[column]
+        return scores
+
+    def _rows(self, features: Any) -> Any:
+        keys = keys_of(features)
+        # The guard's own value, if a feature has it, is found at the row of the unknown.
+        at = self.xp.searchsorted(self.keys, keys)
+        return self.xp.where(self.keys[at] == keys, at, len(self.keys) - 1)
+
+    def _sum(self, rows: Any) -> Any:
+        return self.weights[rows].sum(axis=0)
 
 
 class KeyIndex:
@@ -249,7 +292,9 @@ def _forward(
         return parts
 
     if not is_train:
-        return by_doc(table.score(docs)), _no_backprop
+        xp = model.ops.xp
+        scores: Any = table.score(docs) if xp is np else table.on_gpu(xp).score(docs)
+        return by_doc(scores), _no_backprop
     rows = table.rows(docs).by_word()
     unknown = len(table.keys)
     kept = np.random.random(rows.shape) >= model.attrs["dropout"]

@@ -13,6 +13,7 @@ from thinc.api import Adam
 
 from gmb_ner.pipeline.lexical import TEMPLATES, LexicalFeatures
 from gmb_ner.pipeline.lexical_tagger import (
+    GpuTable,
     KeyIndex,
     SparseLinear,
     create_lexical_tagger,
@@ -256,6 +257,41 @@ def test_keys_that_lie_close_are_found(keys):
     known = {key: i for i, key in enumerate(keys.tolist())}
     expected = [known.get(key, len(keys)) for key in wanted.tolist()]
     assert KeyIndex(keys).find(wanted).tolist() == expected
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_gpu_would_give_the_same_scores(quantized):
+    table = random_tagger(min_count=2).shims[0]
+    table = table.quantized() if quantized else table
+    for docs in (DOCS, DOCS[1:2], docs_of("", "")):
+        expected = table.score(docs)
+        equal([GpuTable(table, np).score(docs)], [expected], rtol=1e-5, atol=1e-5)
+
+
+def test_the_largest_hash_is_found_where_it_is_known():
+    table = SparseLinear(0.1)
+    for keys, expected in (([7, 2**32 - 1], [0, 1, 2]), ([7], [0, 1, 1])):
+        table.keys = np.array(keys, dtype=np.uint32)
+        table.reset(3)
+        wanted = np.array([7, 2**32 - 1, 8], dtype=np.uint64) << np.uint64(32)
+        assert GpuTable(table, np)._rows(wanted).tolist() == expected
+
+
+def test_a_gpu_reads_the_weights_of_now():
+    model = random_tagger(learn_rate=1.0)
+    table = model.shims[0]
+    changes = [
+        lambda: learn(model, DOCS, [np.zeros(len(doc), dtype="i8") for doc in DOCS]),
+        lambda: table.from_bytes(random_tagger(min_count=2).shims[0].to_bytes()),
+        lambda: table.reset(3),
+    ]
+    for change in changes:
+        before = table.on_gpu(np).score(DOCS)
+        assert table.on_gpu(np) is table.on_gpu(np)
+        change()
+        after = table.on_gpu(np).score(DOCS)
+        assert np.abs(after - before).max() > 0.01
+        equal([after], [table.score(DOCS)], rtol=1e-5, atol=1e-5)
 
 
 def test_weights_of_8_bits():
