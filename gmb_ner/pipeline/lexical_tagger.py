@@ -186,11 +186,11 @@ class GpuTable:
     def score(self, docs: Sequence[Doc]) -> Floats2d:
         """(words of all Docs, tags) scores, but for the order of sums those of `SparseLinear`."""
         features = self.features.factored(docs, self.xp)
-        found = map(self._rows, (features.alone, features.joint))
-        rows = Factored(*found, features.around)
-        scores: Floats2d = self._sum(rows.joint)
-        for alone, column in rows.by_place():
-            scores += self._sum(alone)[column]
+        alone, joint = map(self._rows, (features.alone, features.joint))
+        rows = Factored(alone, joint, features.around)
+        scores: Floats2d = self._sum(joint)
+        for at_place, column in rows.by_place():
+            scores += self._sum(at_place)[column]
         return scores
 
     def _rows(self, features: Any) -> Any:

@@ -6,26 +6,83 @@ costs the same for one word and for thousands, that takes longer than the encode
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from spacy_transformers.data_classes import TransformerData
+from numpy.typing import NDArray
+from spacy_transformers.data_classes import TransformerData, WordpieceBatch
 from spacy_transformers.layers.trfs2arrays import forward as forward_each
 from thinc.api import Model
 from thinc.types import Floats2d, Ragged
 from transformers.modeling_outputs import ModelOutput
 
+from gmb_ner.pipeline.wordpieces import count_up
 
-@dataclass
-class SharedTransformerData(TransformerData):
-    """A Doc's part of the output for a batch of Docs, which knows the whole.
+Ints = NDArray[np.int32]
 
-    hidden: (windows of all Docs, pieces, width), of which `model_output` has a view.
-    window: the first one of this Doc.
+
+@dataclass(frozen=True, eq=False)
+class SharedOutput:
+    """What an encoder gives for a batch of Docs.
+
+    wordpieces: of all windows.
+    hidden: (windows, pieces, width) in NumPy or CuPy.
+    align_lengths: (words of all Docs,) how many pieces a word has.
+    align: (sum of align_lengths,) their positions in a flattened (windows * pieces,) array.
+    windows, words: (Docs + 1,) the first ones of each Doc, and the end.
     """
 
+    wordpieces: WordpieceBatch
     hidden: Any
-    window: int
+    align_lengths: Ints
+    align: Ints
+    windows: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """(words of all Docs + 1,) where the pieces of each word begin in `align`."""
+        return np.concatenate(([0], np.cumsum(self.align_lengths)))
+
+    def aligned(self, docs: NDArray[np.int64]) -> tuple[Ints, Ints]:
+        """`align` and `align_lengths` of some Docs, one after the other in any order."""
+        lengths = self.words[docs + 1] - self.words[docs]
+        words = np.repeat(self.words[docs], lengths) + count_up(lengths)
+        counts = self.align_lengths[words]
+        return self.align[np.repeat(self.places[words], counts) + count_up(counts)], counts
+
+
+class SharedTransformerData(TransformerData):
+    """A Doc's part of the output for a batch of Docs; its fields are made when they are asked for.
+
+    shared: the whole. number: of the Doc in it.
+    """
+
+    def __init__(self, shared: SharedOutput, number: int) -> None:
+        self.shared, self.number = shared, number
+
+    @property
+    def windows(self) -> slice:
+        """The rows of its windows in the whole."""
+        return slice(*self.shared.windows[self.number : self.number + 2].tolist())
+
+    # thinc's and spacy-transformers' types are fields, which a class cannot replace by properties.
+    @cached_property
+    def wordpieces(self) -> WordpieceBatch:  # type: ignore[override]
+        return self.shared.wordpieces[self.windows]
+
+    @cached_property
+    def model_output(self) -> ModelOutput:  # type: ignore[override]
+        return ModelOutput(last_hidden_state=self.shared.hidden[self.windows])
+
+    @cached_property
+    def align(self) -> Ragged:  # type: ignore[override]
+        positions: Any
+        lengths: Any
+        positions, lengths = self.shared.aligned(np.array([self.number]))
+        pieces = self.shared.hidden.shape[1]
+        return Ragged(positions - np.int32(self.windows.start * pieces), lengths)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without the other Docs' parts."""
@@ -42,15 +99,16 @@ def pool_words(
 def _forward(
     model: Model, parts: list[TransformerData], is_train: bool
 ) -> tuple[list[Floats2d], Callable]:
-    read = [i for i, part in enumerate(parts) if "last_hidden_state" in part.model_output]
+    read: list[int] = []
     shared: list[SharedTransformerData] = []
-    for i in read:
-        part = parts[i]
-        if not isinstance(part, SharedTransformerData):
+    for i, part in enumerate(parts):
+        if isinstance(part, SharedTransformerData):
+            read.append(i)
+            shared.append(part)
+        elif "last_hidden_state" in part.model_output:
             # Of another transformer, or a Doc that was stored.
             vectors, backprop_each = forward_each(model, parts, is_train)
             return vectors, backprop_each
-        shared.append(part)
     outputs: list[Floats2d] = [model.ops.alloc2f(0, 0)] * len(parts)
     backprops = []
     for batch in _read_together(shared):
@@ -73,7 +131,7 @@ def _read_together(parts: list[SharedTransformerData]) -> list[list[int]]:
     """The numbers of the parts of each output."""
     batches: dict[int, list[int]] = {}
     for i, part in enumerate(parts):
-        batches.setdefault(id(part.hidden), []).append(i)
+        batches.setdefault(id(part.shared), []).append(i)
     return list(batches.values())
 
 
@@ -81,32 +139,29 @@ def _pool(
     model: Model, parts: list[SharedTransformerData], is_train: bool
 ) -> tuple[list[Floats2d], Callable]:
     """The vectors of the words of each Doc, from the output that all of them share."""
-    ops, pooling = model.ops, model.layers[0]
-    hidden = parts[0].hidden
-    _, pieces, width = hidden.shape
-    places: Any = np.concatenate([part.align.dataXd + part.window * pieces for part in parts])
-    counts: Any = np.concatenate([part.align.lengths for part in parts])
-    rows, lengths = ops.asarray1i(places), ops.asarray1i(counts)
+    ops, pooling, shared = model.ops, model.layers[0], parts[0].shared
+    hidden = shared.hidden
+    windows, pieces, width = hidden.shape
+    docs = np.array([part.number for part in parts])
+    align: Any
+    align_lengths: Any
+    align, align_lengths = shared.aligned(docs)
+    rows, lengths = ops.asarray1i(align), ops.asarray1i(align_lengths)
     pooled, backprop_pooling = pooling(Ragged(hidden.reshape(-1, width)[rows], lengths), is_train)
-    words: Any = np.array([len(part.align.lengths) for part in parts], dtype=np.int32)
+    words: Any = (shared.words[docs + 1] - shared.words[docs]).astype(np.int32)
 
     def backprop(d_outputs: list[Floats2d]) -> list[TransformerData]:
         d_pieces = backprop_pooling(ops.flatten(d_outputs)).dataXd
-        d_hidden = ops.alloc2f(hidden.shape[0] * pieces, width)
+        d_hidden = ops.alloc2f(windows * pieces, width)
         ops.scatter_add(d_hidden, rows, d_pieces)
         d_hidden = (d_hidden * model.attrs["grad_factor"]).reshape(hidden.shape)
         return [
             TransformerData(
                 wordpieces=part.wordpieces,
-                model_output=ModelOutput(last_hidden_state=d_hidden[own]),
+                model_output=ModelOutput(last_hidden_state=d_hidden[part.windows]),
                 align=part.align,
             )
-            for part, own in ((part, _windows(part)) for part in parts)
+            for part in parts
         ]
 
     return ops.unflatten(pooled, words), backprop
-
-
-def _windows(part: SharedTransformerData) -> slice:
-    count = len(part.model_output["last_hidden_state"])
-    return slice(part.window, part.window + count)

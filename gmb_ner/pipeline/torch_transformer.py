@@ -1,7 +1,7 @@
 """The thinc model of `gmb_ner.TransformerModel.v1`: Docs in, vectors of their pieces out."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from thinc.layers.pytorchwrapper import forward as pytorch_forward
 from thinc.types import ArgsKwargs, Ragged
 from thinc.util import torch2xp
 from transformers import AutoConfig
-from transformers.modeling_outputs import BaseModelOutput, ModelOutput
+from transformers.modeling_outputs import BaseModelOutput
 
 from gmb_ner.pipeline.encoder_shim import EncoderShim
-from gmb_ner.pipeline.listener import SharedTransformerData
+from gmb_ner.pipeline.listener import SharedOutput, SharedTransformerData
 from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
-from gmb_ner.pipeline.wordpieces import EncodeWords, PieceBatch, WordPieces, bucket
+from gmb_ner.pipeline.wordpieces import EncodeWords, Ints, PieceBatch, WordPieces, bucket
 
 
 class WordTransformerModel(TransformerModel):
@@ -97,10 +97,10 @@ class WordTransformerModel(TransformerModel):
             )
         return self._word_pieces[windows]
 
-    def strings(self, batch: PieceBatch) -> list[list[str]]:
+    def strings(self, batch: PieceBatch) -> "PieceStrings":
         """The pieces of a batch as text, padding included, as spacy-transformers keeps them."""
         self.word_pieces()  # brings the vocabulary up to date
-        return [[self._vocabulary[piece] for piece in row] for row in batch.input_ids.tolist()]
+        return PieceStrings(self._vocabulary, batch.input_ids)
 
     def copy(self) -> "WordTransformerModel":
         """A copy with weights of its own."""
@@ -108,6 +108,28 @@ class WordTransformerModel(TransformerModel):
         if self.attrs["has_transformer"]:
             copied.from_bytes(self.to_bytes())
         return copied
+
+
+class PieceStrings(Sequence[list[str]]):
+    """The text of the pieces of each window, made where it is asked for.
+
+    vocabulary: the text of each piece. input_ids: (windows, pieces).
+    """
+
+    def __init__(self, vocabulary: list[str], input_ids: Ints) -> None:
+        self.vocabulary, self.input_ids = vocabulary, input_ids
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @overload
+    def __getitem__(self, index: int) -> list[str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[str]]: ...
+    def __getitem__(self, index: int | slice) -> list[str] | list[list[str]]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(len(self))[index]]
+        return [self.vocabulary[piece] for piece in self.input_ids[index].tolist()]
 
 
 def word_prefix(tokenizer: Any) -> str:
@@ -177,7 +199,8 @@ def _forward(
     if is_train:
         learned = not model.settings["freeze_embeddings"]
         model.transformer.get_input_embeddings().requires_grad_(learned)
-    for index in bucket(batch.lengths, model.settings["max_batch_pieces"]):
+    at_once = model.settings["max_batch_pieces"] * _more_at_once(hidden.device, is_train)
+    for index in bucket(batch.lengths, at_once):
         pieces = int(batch.lengths[index].max())
         part = PieceBatch(
             input_ids=batch.input_ids[index, :pieces],
@@ -193,12 +216,13 @@ def _forward(
         backprops.append((rows, pieces, backprop))
     # thinc's and transformers' names for these types are narrower than what they take.
     input_ids: Any = batch.input_ids
+    strings: Any = model.strings(batch)
     attention_mask: Any = batch.attention_mask.astype(np.float32)
     align: Any = batch.align.astype(np.int32)
     align_lengths: Any = batch.align_lengths.astype(np.int32)
     last_hidden_state: Any = hidden
     wordpieces = WordpieceBatch(
-        strings=model.strings(batch),
+        strings=strings,
         input_ids=input_ids,
         attention_mask=attention_mask,
         lengths=batch.lengths.tolist(),
@@ -224,6 +248,15 @@ def _forward(
     return output, backprop_windows
 
 
+def _more_at_once(device: torch.device, is_train: bool) -> int:
+    """How many times `max_batch_pieces` are read together.
+
+    A GPU waits for each layer to be launched, which for so few pieces takes longer than reading
+    them; without gradients four times as many need less memory than one step of training.
+    """
+    return 4 if device.type == "cuda" and not is_train else 1
+
+
 def _split_by_doc(
     docs: list[Doc], batch: PieceBatch, wordpieces: WordpieceBatch, hidden: Any
 ) -> list[TransformerData]:
@@ -231,30 +264,18 @@ def _split_by_doc(
 
     hidden: (windows, pieces, width) in NumPy or CuPy.
     """
-    align, align_lengths = batch.align.astype(np.int32), batch.align_lengths.astype(np.int32)
-    places = np.concatenate(([0], np.cumsum(align_lengths)))
-    width = batch.input_ids.shape[1]
-    split: list[TransformerData] = []
-    row, word = 0, 0
-    for doc, windows in zip(docs, batch.windows, strict=True):
-        if not windows:
-            split.append(TransformerData.empty())
-            continue
-        rows = slice(row, row + len(windows))
-        words = slice(word, word + len(doc))
-        positions: Any = align[places[words.start] : places[words.stop]] - row * width
-        lengths: Any = align_lengths[words]
-        split.append(
-            SharedTransformerData(
-                wordpieces=wordpieces[rows],
-                model_output=ModelOutput(last_hidden_state=hidden[rows]),
-                align=Ragged(positions, lengths),
-                hidden=hidden,
-                window=row,
-            )
-        )
-        row, word = rows.stop, words.stop
-    return split
+    shared = SharedOutput(
+        wordpieces=wordpieces,
+        hidden=hidden,
+        align_lengths=batch.align_lengths.astype(np.int32),
+        align=batch.align.astype(np.int32),
+        windows=np.cumsum([0, *(len(windows) for windows in batch.windows)]),
+        words=np.cumsum([0, *(len(doc) for doc in docs)]),
+    )
+    return [
+        SharedTransformerData(shared, i) if len(doc) else TransformerData.empty()
+        for i, doc in enumerate(docs)
+    ]
 
 
 def _convert_inputs(

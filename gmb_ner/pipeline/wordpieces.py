@@ -190,27 +190,26 @@ class WordPieces:
     def __call__(self, docs: Sequence[Doc]) -> PieceBatch:
         words = distinct_words(docs)
         pieces, index = self._pieces(words), words.index
-        counts = pieces.counts[index]
+        counts, size = pieces.counts[index], self.size - 2
+        before = np.concatenate(([0], np.cumsum(counts)))
         windows: list[list[Window]] = []
         # Their start, end, core_start and core_end, in words of all Docs.
         spans: list[tuple[int, int, int, int]] = []
         begin = 0
         for doc in docs:
-            own = self._split(doc, counts[begin : begin + len(doc)])
+            end = begin + len(doc)
+            if before[end] - before[begin] <= size:
+                # Most are one window, whatever their sentences.
+                own = [Window(0, len(doc), 0, len(doc))] if len(doc) else []
+            else:
+                own = split_windows(counts[begin:end], _sentence_starts(doc), size, self.context)
             windows.append(own)
             spans += [
                 (begin + w.start, begin + w.end, begin + w.core_start, begin + w.core_end)
                 for w in own
             ]
-            begin += len(doc)
+            begin = end
         return self._assemble(pieces, index, windows, np.array(spans, dtype=np.int64))
-
-    def _split(self, doc: Doc, pieces: Ints) -> list[Window]:
-        size = self.size - 2
-        # Most are one window, whatever their sentences.
-        one = pieces.sum() <= size
-        starts = np.zeros(0, dtype=bool) if one else _sentence_starts(doc)
-        return split_windows(pieces, starts, size, self.context)
 
     def _assemble(
         self, pieces: "_Pieces", index: Ints, windows: list[list[Window]], spans: Ints
@@ -219,7 +218,7 @@ class WordPieces:
         start, end, core_start, core_end = spans.reshape(-1, 4).T
         # One place for each word of each window, context included.
         row = np.repeat(np.arange(len(spans)), end - start)
-        word = start[row] + _count_up(end - start)
+        word = start[row] + count_up(end - start)
         distinct = index[word]
         counts = pieces.counts[distinct]
         lengths = 2 + np.bincount(row, weights=counts, minlength=len(spans)).astype(np.int64)
@@ -228,7 +227,7 @@ class WordPieces:
         before = np.cumsum(counts) - counts
         first = 1 + before - (np.cumsum(lengths - 2) - (lengths - 2))[row]
         place = row * width + first
-        within = _count_up(counts)
+        within = count_up(counts)
         target = np.repeat(place, counts) + within
         input_ids = np.full((len(spans), width), self.pad_id, dtype=np.int64)
         case_ids = np.full((len(spans), width), SPECIAL, dtype=np.int64)
@@ -245,7 +244,7 @@ class WordPieces:
             lengths=lengths,
             windows=windows,
             align_lengths=align_lengths,
-            align=np.repeat(begins, align_lengths) + _count_up(align_lengths),
+            align=np.repeat(begins, align_lengths) + count_up(align_lengths),
         )
 
     def _pieces(self, words: DistinctWords) -> "_Pieces":
@@ -282,7 +281,7 @@ class _Pieces:
     cases: Ints
 
 
-def _count_up(lengths: Ints) -> Ints:
+def count_up(lengths: Ints) -> Ints:
     """0, 1, ... for each of some lengths, one after the other."""
     counted: Ints = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return counted

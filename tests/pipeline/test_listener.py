@@ -105,6 +105,6 @@ def test_a_stored_part_leaves_the_other_docs_behind(model, docs):
     assert isinstance(part, SharedTransformerData)
     stored = pickle.loads(pickle.dumps(part))
     assert type(stored) is TransformerData
-    assert len(pickle.dumps(part)) < part.hidden.nbytes
+    assert len(pickle.dumps(part)) < part.shared.hidden.nbytes
     assert_equal([stored.model_output.last_hidden_state], [part.model_output.last_hidden_state])
     assert_equal(*([layer.predict([one])[0] for one in (stored, part)] for layer in both("first")))
