@@ -28,7 +28,8 @@ from gmb_ner.pipeline.entities import (
 )
 from gmb_ner.pipeline.entity_pipe import EntityPipe
 from gmb_ner.pipeline.gold import gold_tags
-from gmb_ner.pipeline.lexical_tagger import SparseLinear, keys_of
+from gmb_ner.pipeline.lexical import keys_of
+from gmb_ner.pipeline.lexical_tagger import SparseLinear
 
 READ_DOCS = 256  # at once, in training
 

@@ -1,4 +1,4 @@
-"""The words of Docs, each once: what depends on a word alone is then done once a batch."""
+"""The words of Docs, each once: what depends on a word alone is done once a batch, or once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +27,41 @@ class DistinctWords:
         doc, token = self.places[word].tolist()
         text: str = self.docs[doc][token].text
         return text
+
+
+class WordNumbers:
+    """Numbers words in the order in which they come; a word that comes again keeps its number.
+
+    So what depends on a word alone can stay in tables, of which a batch takes rows.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+
+    def __call__(self, docs: Sequence[Doc], limit: int) -> tuple[NDArray[np.int64], int, list[str]]:
+        """The number of each word, (words of all Docs,), and the words that are new.
+
+        limit: so many words are remembered; before there are more, all are forgotten, and those of
+            the Docs numbered from 0.
+        Returns the numbers, the first new one and the texts of the new ones, in their order.
+        """
+        orths: list[int] = []
+        if docs:
+            orths = np.concatenate([doc.to_array("ORTH") for doc in docs]).tolist()
+        new = [orth for orth in dict.fromkeys(orths) if orth not in self._numbers]
+        if new and len(self._numbers) + len(new) > limit:
+            self._numbers.clear()
+            new = list(dict.fromkeys(orths))
+        first = len(self._numbers)
+        self._numbers.update(zip(new, range(first, first + len(new)), strict=True))
+        numbers = np.fromiter(map(self._numbers.__getitem__, orths), np.int64, len(orths))
+        return numbers, first, [_text(docs, orth) for orth in new]
+
+
+def _text(docs: Sequence[Doc], orth: int) -> str:
+    """What a word of some Docs is, by its hash; mostly they share one vocabulary."""
+    strings = (doc.vocab.strings for doc in docs)
+    return next(table[orth] for table in strings if orth in table)  # type: ignore[operator]
 
 
 def distinct_words(docs: Sequence[Doc]) -> DistinctWords:

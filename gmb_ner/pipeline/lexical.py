@@ -54,14 +54,15 @@ TEMPLATES: tuple[_Template, ...] = (
     ((_LOWER, 2), (_SHAPE, 1), (_SHAPE, 0)),
 )
 
-_OFFSETS = 3  # the farthest neighbour in a template
-_BEYOND = np.array(
-    [hash_string(f"beyond{k}") for k in range(-_OFFSETS, _OFFSETS + 1)], dtype=np.uint64
+OFFSETS = 3  # the farthest neighbour in a template
+# What is read at each place where no word stands.
+BEYOND = np.array(
+    [hash_string(f"beyond{k}") for k in range(-OFFSETS, OFFSETS + 1)], dtype=np.uint64
 )
 # Templates that read one word, by its place among the neighbours, and those that join several.
 ALONE = {
     place: np.array([i for i, t in enumerate(TEMPLATES) if len(t) == 1 and t[0][1] == offset])
-    for place, offset in enumerate(range(-_OFFSETS, _OFFSETS + 1))
+    for place, offset in enumerate(range(-OFFSETS, OFFSETS + 1))
 }
 JOINT = np.array([i for i, template in enumerate(TEMPLATES) if len(template) > 1])
 _ALONE = np.concatenate(list(ALONE.values()))
@@ -70,7 +71,7 @@ _NUMBERS = np.arange(1, len(TEMPLATES) + 1, dtype=np.uint64)[:, None]
 
 def _parts_at(templates: Iterable[_Template], position: int) -> NDArray[np.int64]:
     """What stands at a position of templates, as a row in the parts of all neighbours."""
-    return np.array([(t[position][1] + _OFFSETS) * _PARTS + t[position][0] for t in templates])
+    return np.array([(t[position][1] + OFFSETS) * _PARTS + t[position][0] for t in templates])
 
 
 _FIRST = _parts_at(TEMPLATES, 0)
@@ -102,7 +103,7 @@ class Factored:
     joint: (templates, words of all Docs), rows in the order of `JOINT`.
     around: (places, words of all Docs), which column of `alone` stands at each place of `ALONE`.
 
-    A table of the features' rows or keys has the same form. Arrays are NumPy's or CuPy's.
+    A table of the features' rows or keys has the same form.
     """
 
     alone: NDArray[Any]
@@ -135,30 +136,26 @@ class LexicalFeatures:
         """(words of all Docs, templates) hashes; equal ones are the same feature."""
         return self.factored(docs).by_word()
 
-    def factored(self, docs: Sequence[Doc], xp: Any = np) -> Factored:
-        """The same hashes, those of templates that read one word only once for a distinct word.
-
-        xp: the array module, numpy or cupy, by which they are calculated.
-        """
+    def factored(self, docs: Sequence[Doc]) -> Factored:
+        """The same hashes, those of templates that read one word only once for a distinct word."""
         words = distinct_words(docs)
         index, distinct = words.index, len(words.orths)
         known = [self._known(words, i) for i in range(distinct)]
         # What is beyond the end of a sentence counts as one word more, at each place another.
-        at_places = np.empty((2 * _OFFSETS + 1, _PARTS, distinct + 1), dtype=np.uint64)
+        at_places = np.empty((2 * OFFSETS + 1, _PARTS, distinct + 1), dtype=np.uint64)
         if known:
             at_places[:, :, :distinct] = np.stack([hashes for hashes, _ in known]).T
-        at_places[:, :, distinct] = _BEYOND[:, None]
-        parts = xp.asarray(at_places.reshape(-1, distinct + 1))
+        at_places[:, :, distinct] = BEYOND[:, None]
+        parts = at_places.reshape(-1, distinct + 1)
         ends = np.array([ends for _, ends in known], dtype=bool)[index]
-        segment = _segments(ends, [len(doc) for doc in docs])
-        around = _neighbours(xp, xp.asarray(index), xp.asarray(segment), distinct)
+        around = _neighbours(index, _segments(ends, [len(doc) for doc in docs]), distinct)
         # A template's first word is mixed with its number, whatever the others are.
-        first = _mix(parts[xp.asarray(_FIRST)], xp.asarray(_NUMBERS))
-        joint = _at(xp, first, JOINT, around, _FIRST[JOINT])
+        first = _mix(parts[_FIRST], _NUMBERS)
+        joint = _at(first, JOINT, around[_FIRST[JOINT] // _PARTS])
         for rows, places in _FURTHER:
-            own = xp.asarray(rows)
-            joint[own] = _mix(_at(xp, parts, places, around, places), joint[own])
-        return Factored(first[xp.asarray(_ALONE)], joint, around)
+            further = _at(parts, places, around[places // _PARTS])
+            joint[rows] = _mix(further, joint[rows])
+        return Factored(first[_ALONE], joint, around)
 
     def _known(self, words: DistinctWords, i: int) -> tuple[Hashes, bool]:
         """The hashes of a word's parts, and whether a sentence ends with it."""
@@ -167,16 +164,35 @@ class LexicalFeatures:
             if len(self._cache) > MAX_CACHED_WORDS:
                 self._cache.clear()
             word = words.text(i)
-            self._cache[orth] = _hash_parts(word), word in SENTENCE_ENDS
+            self._cache[orth] = hash_parts(word), word in SENTENCE_ENDS
         return self._cache[orth]
 
 
-def _hash_parts(word: str) -> Hashes:
+def hash_parts(word: str) -> Hashes:
+    """(parts,) hashes of what is read of a word."""
     plain = re.sub(r"\d", "0", word)
     texts = [f"w{plain}", f"l{plain.lower()}", f"s{word_shape(word)}"]
     texts += [f"p{k}{word[:k]}" for k in (2, 3, 4)]
     texts += [f"x{k}{word[-k:]}" for k in (2, 3, 4)]
     return np.array([hash_string(text) for text in texts], dtype=np.uint64)
+
+
+def hash_templates(xp: Any, parts: Any) -> Any:
+    """(templates, words) hashes, in the order of `TEMPLATES`.
+
+    xp: numpy or cupy, of the other arrays. parts: (places * parts, words), of what stands at each
+        place around each word.
+    """
+    hashes = _mix(parts[xp.asarray(_FIRST)], xp.asarray(_NUMBERS))
+    for rows, places in _FURTHER:
+        templates = xp.asarray(JOINT[rows])
+        hashes[templates] = _mix(parts[xp.asarray(places)], hashes[templates])
+    return hashes
+
+
+def keys_of(features: Hashes) -> NDArray[np.uint32]:
+    """The upper half of hashes, in their shape: by what a table of weights knows features."""
+    return (features >> np.uint64(32)).astype(np.uint32)
 
 
 def _mix(values: Hashes, mixed: Hashes) -> Hashes:
@@ -186,21 +202,13 @@ def _mix(values: Hashes, mixed: Hashes) -> Hashes:
     return mixed
 
 
-def _at(
-    xp: Any,
-    table: Hashes,
-    rows: NDArray[np.int64],
-    around: NDArray[np.int64],
-    parts: NDArray[np.int64],
-) -> Hashes:
-    """(rows, words): of each of some rows of a table what stands where its part (rows,) does."""
-    columns = around[xp.asarray(parts // _PARTS)]
-    places: Hashes = table.ravel().take(columns + xp.asarray(rows * table.shape[1])[:, None])
-    return places
+def _at(table: Hashes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Hashes:
+    """(rows, words): `table[row, column]` for some rows (rows,) and the columns in each."""
+    return table.ravel().take(columns + (rows * table.shape[1])[:, None])
 
 
 def _neighbours(
-    xp: Any, index: NDArray[np.int64], segment: NDArray[np.int64], beyond: int
+    index: NDArray[np.int64], segment: NDArray[np.int64], beyond: int
 ) -> NDArray[np.int64]:
     """(places, words of all Docs), which distinct word stands there, `beyond` if none does.
 
@@ -208,15 +216,14 @@ def _neighbours(
     """
     n = len(index)
     # The padding on both sides saves asking for the array's ends.
-    words, owners = xp.full((2, n + 2 * _OFFSETS), -1)
-    words[_OFFSETS : n + _OFFSETS], owners[_OFFSETS : n + _OFFSETS] = index, segment
-    around: NDArray[np.int64] = xp.stack(
+    words, owners = np.full((2, n + 2 * OFFSETS), -1)
+    words[OFFSETS : n + OFFSETS], owners[OFFSETS : n + OFFSETS] = index, segment
+    return np.stack(
         [
-            xp.where(owners[k : k + n] == segment, words[k : k + n], beyond)
-            for k in range(2 * _OFFSETS + 1)
+            np.where(owners[k : k + n] == segment, words[k : k + n], beyond)
+            for k in range(2 * OFFSETS + 1)
         ]
     )
-    return around
 
 
 def _segments(ends: NDArray[np.bool_], lengths: Sequence[int]) -> NDArray[np.int64]:

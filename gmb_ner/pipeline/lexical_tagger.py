@@ -11,7 +11,8 @@ from spacy.tokens import Doc
 from thinc.api import Model, Optimizer, Shim
 from thinc.types import Floats2d
 
-from gmb_ner.pipeline.lexical import Factored, Hashes, LexicalFeatures
+from gmb_ner.pipeline.gpu_lexical import GpuTable
+from gmb_ner.pipeline.lexical import Factored, LexicalFeatures, keys_of
 
 
 @spacy.registry.architectures("gmb_ner.LexicalTagger.v1")
@@ -75,10 +76,10 @@ class SparseLinear(Shim):
         self.gradients: list[tuple[NDArray[np.integer], NDArray[np.float32]]] = []
         self._on_gpu = None
 
-    def on_gpu(self, xp: Any) -> "GpuTable":
+    def on_gpu(self, xp: Any) -> GpuTable:
         """The weights on the GPU, as they are now. xp: cupy."""
         if self._on_gpu is None:
-            self._on_gpu = GpuTable(self, xp)
+            self._on_gpu = GpuTable(xp, self.keys, self._scaled(self.weights))
         return self._on_gpu
 
     def rows(self, docs: Sequence[Doc]) -> Factored:
@@ -171,38 +172,6 @@ class SparseLinear(Shim):
         self._on_gpu = None
 
 
-class GpuTable:
-    """A copy of a table's weights where each step is one for all words and all features.
-
-    table: read once. xp: the array module, cupy.
-    """
-
-    def __init__(self, table: SparseLinear, xp: Any) -> None:
-        self.xp, self.features = xp, table.features
-        # What is beyond the last key ends a search: nothing is larger.
-        self.keys = xp.asarray(np.append(table.keys, np.uint32(2**32 - 1)))
-        self.weights = xp.asarray(table._scaled(table.weights), dtype="f4")
-
-    def score(self, docs: Sequence[Doc]) -> Floats2d:
-        """(words of all Docs, tags) scores, but for the order of sums those of `SparseLinear`."""
-        features = self.features.factored(docs, self.xp)
-        alone, joint = map(self._rows, (features.alone, features.joint))
-        rows = Factored(alone, joint, features.around)
-        scores: Floats2d = self._sum(joint)
-        for at_place, column in rows.by_place():
-            scores += self._sum(at_place)[column]
-        return scores
-
-    def _rows(self, features: Any) -> Any:
-        keys = keys_of(features)
-        # The guard's own value, if a feature has it, is found at the row of the unknown.
-        at = self.xp.searchsorted(self.keys, keys)
-        return self.xp.where(self.keys[at] == keys, at, len(self.keys) - 1)
-
-    def _sum(self, rows: Any) -> Any:
-        return self.weights[rows].sum(axis=0)
-
-
 class KeyIndex:
     """Finds keys among sorted ones, of which it knows where each range begins.
 
@@ -237,11 +206,6 @@ class KeyIndex:
             more = key < wanted
             left, at, wanted = left[more], at[more], wanted[more]
         return found.reshape(shape)
-
-
-def keys_of(features: Hashes) -> NDArray[np.uint32]:
-    """What `SparseLinear` knows of features, in their shape."""
-    return (features >> np.uint64(32)).astype(np.uint32)
 
 
 def sum_by_row(

@@ -3,14 +3,14 @@
 No torch: what comes out are NumPy arrays.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from gmb_ner.pipeline.distinct import DistinctWords, distinct_words
+from gmb_ner.pipeline.distinct import WordNumbers
 
 Ints = NDArray[np.int64]
 EncodeWords = Callable[[list[str]], list[list[int]]]
@@ -185,11 +185,14 @@ class WordPieces:
         self.encode_words = encode_words
         self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
         self.size, self.context = size, context
-        self._cache: dict[int, tuple[list[int], int]] = {}
+        self._numbers, self._known = WordNumbers(), _NO_PIECES
 
     def __call__(self, docs: Sequence[Doc]) -> PieceBatch:
-        words = distinct_words(docs)
-        pieces, index = self._pieces(words), words.index
+        index, first, new = self._numbers(docs, MAX_CACHED_WORDS)
+        if new:
+            known = self._known if first else _NO_PIECES
+            self._known = known.extended(self._encode(new), map(case_class, new))
+        pieces = self._known
         counts, size = pieces.counts[index], self.size - 2
         before = np.concatenate(([0], np.cumsum(counts)))
         windows: list[list[Window]] = []
@@ -219,8 +222,8 @@ class WordPieces:
         # One place for each word of each window, context included.
         row = np.repeat(np.arange(len(spans)), end - start)
         word = start[row] + count_up(end - start)
-        distinct = index[word]
-        counts = pieces.counts[distinct]
+        known = index[word]
+        counts = pieces.counts[known]
         lengths = 2 + np.bincount(row, weights=counts, minlength=len(spans)).astype(np.int64)
         width = int(lengths.max(initial=0))
         # Pieces before each place, in its window: the special one comes first.
@@ -231,8 +234,8 @@ class WordPieces:
         target = np.repeat(place, counts) + within
         input_ids = np.full((len(spans), width), self.pad_id, dtype=np.int64)
         case_ids = np.full((len(spans), width), SPECIAL, dtype=np.int64)
-        input_ids.ravel()[target] = pieces.ids[np.repeat(pieces.begins[distinct], counts) + within]
-        case_ids.ravel()[target] = np.repeat(pieces.cases[distinct], counts)
+        input_ids.ravel()[target] = pieces.ids[np.repeat(pieces.begins[known], counts) + within]
+        case_ids.ravel()[target] = np.repeat(pieces.cases[known], counts)
         input_ids[:, :1] = self.start_id
         input_ids[np.arange(len(spans)), lengths - 1] = self.end_id
         core = (word >= core_start[row]) & (word < core_end[row])
@@ -247,38 +250,37 @@ class WordPieces:
             align=np.repeat(begins, align_lengths) + count_up(align_lengths),
         )
 
-    def _pieces(self, words: DistinctWords) -> "_Pieces":
-        self._encode(words)
-        encoded = [self._cache[orth] for orth in words.orths]
-        counts = np.array([len(ids) for ids, _ in encoded], dtype=np.int64)
-        return _Pieces(
-            ids=np.fromiter((i for ids, _ in encoded for i in ids), dtype=np.int64),
-            begins=np.cumsum(counts) - counts,
-            counts=counts,
-            cases=np.array([case for _, case in encoded], dtype=np.int64),
-        )
-
-    def _encode(self, words: DistinctWords) -> None:
-        if len(self._cache) > MAX_CACHED_WORDS:
-            self._cache.clear()
-        new = [
-            (orth, words.text(i)) for i, orth in enumerate(words.orths) if orth not in self._cache
-        ]
-        solid = [text for _, text in new if text and not text.isspace()]
+    def _encode(self, words: list[str]) -> list[list[int]]:
+        """The pieces of each word, none for white space."""
+        solid = [text for text in words if text and not text.isspace()]
         encoded = dict(zip(solid, self.encode_words(solid), strict=True)) if solid else {}
-        for orth, text in new:
-            # A word of more pieces than a window holds is read as far as it goes.
-            self._cache[orth] = (encoded.get(text, [])[: self.size - 2], case_class(text))
+        # A word of more pieces than a window holds is read as far as it goes.
+        return [encoded.get(text, [])[: self.size - 2] for text in words]
 
 
 @dataclass(frozen=True)
 class _Pieces:
-    """The pieces of distinct words one after the other, where each word's begin, and its case."""
+    """The pieces of words one after the other, where each word's begin, and its case."""
 
     ids: Ints
     begins: Ints
     counts: Ints
     cases: Ints
+
+    def extended(self, encoded: list[list[int]], cases: Iterable[int]) -> "_Pieces":
+        """These and those of further words."""
+        lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
+        counts = np.concatenate((self.counts, lengths))
+        further = np.fromiter((i for ids in encoded for i in ids), dtype=np.int64)
+        return _Pieces(
+            ids=np.concatenate((self.ids, further)),
+            begins=np.cumsum(counts) - counts,
+            counts=counts,
+            cases=np.concatenate((self.cases, np.fromiter(cases, dtype=np.int64))),
+        )
+
+
+_NO_PIECES = _Pieces(*np.zeros((4, 0), dtype=np.int64))
 
 
 def count_up(lengths: Ints) -> Ints:

@@ -12,7 +12,7 @@ from spacy.training import Example
 
 from gmb_ner.pipeline.crf_ner import CrfNER
 from gmb_ner.pipeline.decoding import tag_names
-from gmb_ner.pipeline.lexical_tagger import keys_of
+from gmb_ner.pipeline.lexical import keys_of
 
 SENTENCES = [
     ("Ada Lin visited Oslo on Monday .", ["B-per", "I-per", "O", "B-geo", "O", "B-tim", "O"]),

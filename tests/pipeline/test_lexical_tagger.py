@@ -11,13 +11,11 @@ from hypothesis.extra import numpy as hnp
 from spacy.tokens import Doc
 from thinc.api import Adam
 
-from gmb_ner.pipeline.lexical import TEMPLATES, LexicalFeatures
+from gmb_ner.pipeline.lexical import TEMPLATES, LexicalFeatures, keys_of
 from gmb_ner.pipeline.lexical_tagger import (
-    GpuTable,
     KeyIndex,
     SparseLinear,
     create_lexical_tagger,
-    keys_of,
     sum_by_row,
 )
 from gmb_ner.pipeline.losses import log_softmax
@@ -257,24 +255,6 @@ def test_keys_that_lie_close_are_found(keys):
     known = {key: i for i, key in enumerate(keys.tolist())}
     expected = [known.get(key, len(keys)) for key in wanted.tolist()]
     assert KeyIndex(keys).find(wanted).tolist() == expected
-
-
-@pytest.mark.parametrize("quantized", [False, True])
-def test_a_gpu_would_give_the_same_scores(quantized):
-    table = random_tagger(min_count=2).shims[0]
-    table = table.quantized() if quantized else table
-    for docs in (DOCS, DOCS[1:2], docs_of("", "")):
-        expected = table.score(docs)
-        equal([GpuTable(table, np).score(docs)], [expected], rtol=1e-5, atol=1e-5)
-
-
-def test_the_largest_hash_is_found_where_it_is_known():
-    table = SparseLinear(0.1)
-    for keys, expected in (([7, 2**32 - 1], [0, 1, 2]), ([7], [0, 1, 1])):
-        table.keys = np.array(keys, dtype=np.uint32)
-        table.reset(3)
-        wanted = np.array([7, 2**32 - 1, 8], dtype=np.uint64) << np.uint64(32)
-        assert GpuTable(table, np)._rows(wanted).tolist() == expected
 
 
 def test_a_gpu_reads_the_weights_of_now():
