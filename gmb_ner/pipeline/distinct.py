@@ -48,14 +48,18 @@ class WordNumbers:
         orths: list[int] = []
         if docs:
             orths = np.concatenate([doc.to_array("ORTH") for doc in docs]).tolist()
-        new = [orth for orth in dict.fromkeys(orths) if orth not in self._numbers]
-        if new and len(self._numbers) + len(new) > limit:
-            self._numbers.clear()
-            new = list(dict.fromkeys(orths))
+        numbers = [*map(self._numbers.get, orths)]
+        new: list[int] = []
         first = len(self._numbers)
-        self._numbers.update(zip(new, range(first, first + len(new)), strict=True))
-        numbers = np.fromiter(map(self._numbers.__getitem__, orths), np.int64, len(orths))
-        return numbers, first, [_text(docs, orth) for orth in new]
+        if None in numbers:
+            pairs = zip(orths, numbers, strict=True)
+            new = [*dict.fromkeys(orth for orth, number in pairs if number is None)]
+            if first + len(new) > limit:
+                self._numbers.clear()
+                new, first = [*dict.fromkeys(orths)], 0
+            self._numbers.update(zip(new, range(first, first + len(new)), strict=True))
+            numbers = [*map(self._numbers.get, orths)]
+        return np.array(numbers, dtype=np.int64), first, [_text(docs, orth) for orth in new]
 
 
 def _text(docs: Sequence[Doc], orth: int) -> str:

@@ -1,6 +1,6 @@
 """From tag scores to entities with confidences on Docs; the same for every recognizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,31 +86,58 @@ def find_entities(
     A confidence is the probability that an entity with exactly these borders and this label stands
     there, among all tag sequences that IOB2 allows. Docs are not changed.
     """
+    return begin_entities(
+        docs,
+        scores,
+        labels,
+        learned=learned,
+        temperature=temperature,
+        label_bias=label_bias,
+        threshold=threshold,
+    )()
+
+
+def begin_entities(
+    docs: Sequence[Doc],
+    scores: Array,
+    labels: Sequence[str],
+    *,
+    learned: Array,
+    temperature: float,
+    label_bias: Mapping[str, float],
+    threshold: float,
+) -> Callable[[], list[list[ScoredSpan]]]:
+    """`find_entities` in two parts: a GPU begins, and what is returned waits for it."""
     if not docs:
-        return []
+        return lambda: []
     start, allowed = constraints(labels)
     transition = (allowed + learned) / temperature
     lengths = np.array([len(doc) for doc in docs])
     scores, bias = scores / temperature, by_tag(labels, label_bias, 0.0)
-    decoded = None
+    begun = None
     if is_cupy_array(scores):
-        decoded = decode_rows(scores, bias, lengths, start, transition)
-    if decoded is None:
-        decoded = _decode(to_numpy(scores), bias, lengths, start, transition)
-    found, probabilities = decoded
-    entities: list[list[ScoredSpan]] = [[] for _ in docs]
-    rows = zip(*(a.tolist() for a in (*found, probabilities)), strict=True)
-    for i, first, end, tag, probability in rows:
-        if probability >= threshold:
-            label = labels[(tag - 1) // 2]
-            entities[i].append((Span(docs[i], first, end, label=label), float(probability)))
-    return entities
+        begun = decode_rows(scores, bias, lengths, start, transition)
+
+    def finish() -> list[list[ScoredSpan]]:
+        decoded = begun() if begun else None
+        if decoded is None:
+            decoded = _decode(to_numpy(scores), bias, lengths, start, transition)
+        found, probabilities = decoded
+        entities: list[list[ScoredSpan]] = [[] for _ in docs]
+        rows = zip(*(a.tolist() for a in (*found, probabilities)), strict=True)
+        for i, first, end, tag, probability in rows:
+            if probability >= threshold:
+                label = labels[(tag - 1) // 2]
+                entities[i].append((Span(docs[i], first, end, label=label), float(probability)))
+        return entities
+
+    return finish
 
 
 def _decode(
     rows: NDArray[Any], bias: Array, lengths: NDArray[np.integer], start: Array, transition: Array
 ) -> tuple[tuple[Array, Array, Array, Array], Array]:
-    """What `gmb_ner.pipeline.gpu_decoding.decode_rows` gives, by steps from word to word."""
+    """What `gmb_ner.pipeline.gpu_decoding.decode_rows` finds, by steps from word to word."""
     # In order of falling length, in which decoding has the least to do.
     order = np.argsort(-lengths, kind="stable")
     padded, _ = pad_rows(rows, lengths)
@@ -128,16 +155,14 @@ def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
     same was predicted.
     """
     earlier, blocked = _annotated(doc)
-    taken = {token.i for span in (*earlier, *blocked) for token in span}
-    known = {(span.start, span.end, span.label) for span in earlier}
-    new = [
-        (span, score) for span, score in predicted if taken.isdisjoint(range(span.start, span.end))
-    ]
-    again = [
-        (span, score) for span, score in predicted if (span.start, span.end, span.label) in known
-    ]
+    new, confident = predicted, predicted
+    if earlier or blocked:
+        taken = {token.i for span in (*earlier, *blocked) for token in span}
+        known = {(span.start, span.end, span.label) for span in earlier}
+        new = [pair for pair in predicted if taken.isdisjoint(range(pair[0].start, pair[0].end))]
+        again = [pair for pair in predicted if (pair[0].start, pair[0].end, pair[0].label) in known]
+        confident = sorted([*new, *again], key=lambda pair: pair[0].start)
     doc.set_ents([*earlier, *(span for span, _ in new)], blocked=blocked, default="outside")
-    confident = sorted([*new, *again], key=lambda pair: pair[0].start)
     doc.spans[CONFIDENCES] = SpanGroup(
         doc,
         name=CONFIDENCES,

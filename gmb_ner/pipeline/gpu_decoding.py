@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
-from thinc.util import to_numpy
 
 from gmb_ner.pipeline.decoding import MAX_TAG_RANGE, decode_spans, in_range
 
 Array: TypeAlias = Any  # cupy.ndarray
 Ints = NDArray[np.integer]
+Decoded: TypeAlias = tuple[tuple[Ints, Ints, Ints, Ints], NDArray[np.float64]]
 
 SOURCE = Path(__file__).parent / "decoding.cu"
 MAX_TAGS = 64  # each thread keeps some values for every tag
@@ -26,16 +26,17 @@ THREADS = 32  # a block; few, so that the sequences of a batch spread over the G
 
 def decode_rows(
     scores: Array, bias: Array, lengths: Ints, start: Array, transition: Array
-) -> tuple[tuple[Ints, Ints, Ints, Ints], NDArray[np.float64]] | None:
-    """The entities of the best tag sequences, in order, and their probabilities.
+) -> Callable[[], Decoded | None] | None:
+    """Begin to find the entities of the best tag sequences, in order, and their probabilities.
 
     scores: (words of all sequences, T) float32 in CuPy. bias: (T,) float32, added to the scores
         where sequences are chosen. lengths: (sequences,), of any order. start: (T,). transition:
         (T, T), see `decoding.constraints`.
 
-    Returns what `decoding.decode_spans` does (sequence, start, end and B tag of each) and what
-    `decoding.span_probabilities` does, in NumPy. None where there are more than `MAX_TAGS` tags or
-    scores lie so far apart that their exponentials lose precision.
+    Returns a function that waits for the GPU and gives what `decoding.decode_spans` does
+    (sequence, start, end and B tag of each) and what `decoding.span_probabilities` does, in NumPy;
+    None where scores lie so far apart that their exponentials lose precision. Where transitions do,
+    or there are more than `MAX_TAGS` tags, nothing is begun: None.
     """
     words, size = scores.shape
     if size > MAX_TAGS or not in_range(transition):
@@ -61,13 +62,39 @@ def decode_rows(
             too_wide,
         ),
     )
-    if to_numpy(too_wide)[0]:
-        return None
-    # A sequence does not begin with an I tag: one after the other they are like a single one.
-    _, starts, ends, b_tags = decode_spans(to_numpy(tags)[None], np.array([words]))
-    sequence = np.searchsorted(begins, starts, side="right") - 1
-    found = sequence, starts - begins[sequence], ends - begins[sequence], b_tags
-    return found, to_numpy(confidences)[starts]
+    copied = _copy_later(tags, confidences, too_wide)
+
+    def decoded() -> Decoded | None:
+        tags, confidences, too_wide = copied()
+        if too_wide[0]:
+            return None
+        # A sequence does not begin with an I tag: one after the other they are like a single one.
+        _, starts, ends, b_tags = decode_spans(tags[None], np.array([words]))
+        sequence = np.searchsorted(begins, starts, side="right") - 1
+        found = sequence, starts - begins[sequence], ends - begins[sequence], b_tags
+        return found, confidences[starts]
+
+    return decoded
+
+
+def _copy_later(*arrays: Array) -> Callable[[], list[NDArray[Any]]]:
+    """Copy arrays from the GPU when it has made them; who asks for the copies waits for that."""
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return lambda: list(arrays)
+    import cupy
+    import cupyx
+
+    stream = cupy.cuda.get_current_stream()
+    copies = [cupyx.empty_pinned(array.shape, array.dtype) for array in arrays]
+    for array, copy in zip(arrays, copies, strict=True):
+        array.get(stream=stream, out=copy, blocking=False)
+    done = stream.record()
+
+    def copied() -> list[NDArray[Any]]:
+        done.synchronize()
+        return copies
+
+    return copied
 
 
 @cache

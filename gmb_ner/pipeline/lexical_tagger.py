@@ -40,6 +40,7 @@ def create_lexical_tagger(
             "min_count": min_count,
             "dropout": dropout,
             "count_features": count_features,
+            "predict_rows": _predict_rows,
         },
         shims=[SparseLinear(learn_rate)],
     )
@@ -251,14 +252,12 @@ def _forward(
     table = _table(model)
     lengths: Any = np.array([len(doc) for doc in docs], dtype=np.int32)
 
-    def by_doc(scores: NDArray[np.float32]) -> list[Floats2d]:
+    def by_doc(scores: Any) -> list[Floats2d]:
         parts: list[Floats2d] = model.ops.unflatten(model.ops.xp.asarray(scores), lengths)
         return parts
 
     if not is_train:
-        xp = model.ops.xp
-        scores: Any = table.score(docs) if xp is np else table.on_gpu(xp).score(docs)
-        return by_doc(scores), _no_backprop
+        return by_doc(_predict_rows(model, docs)), _no_backprop
     rows = table.rows(docs).by_word()
     unknown = len(table.keys)
     kept = np.random.random(rows.shape) >= model.attrs["dropout"]
@@ -273,6 +272,12 @@ def _forward(
         return docs
 
     return by_doc(scale * table.sum_weights(rows)), backprop
+
+
+def _predict_rows(model: Model[list[Doc], list[Floats2d]], docs: list[Doc]) -> Floats2d:
+    xp, table = model.ops.xp, _table(model)
+    scores: Any = table.score(docs) if xp is np else table.on_gpu(xp).score(docs)
+    return scores
 
 
 def _no_backprop(d_outputs: list[Floats2d]) -> list[Doc]:

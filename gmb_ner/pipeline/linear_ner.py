@@ -5,7 +5,8 @@ batch is decoded at once, where `ner` steps through a state machine token by tok
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -26,14 +27,15 @@ from gmb_ner.pipeline.calibrate import fit_temperature
 from gmb_ner.pipeline.decoding import constraints, tag_names
 from gmb_ner.pipeline.entities import (
     ScoredSpan,
+    begin_entities,
     by_tag,
-    find_entities,
     pad_rows,
     register_confidence,
     set_entities,
 )
 from gmb_ner.pipeline.gold import MISSING, gold_tags
 from gmb_ner.pipeline.losses import crf_negative_log_likelihood, cross_entropy, log_softmax
+from gmb_ner.pipeline.rows import predict_rows
 
 LOSSES = ("cross_entropy", "crf")
 INIT_DOCS = 10  # of which the model's widths are inferred
@@ -237,6 +239,38 @@ class LinearNER(TrainablePipe):
         )
         self.cfg["initialized"] = True
 
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Annotate a stream of Docs, in order, `batch_size` of them together.
+
+        As spaCy's, but on a GPU the entities of a batch are written when the next one has been
+        begun, so that the GPU works on one while the other is prepared.
+        """
+        begun: deque[tuple[list[Doc], Callable[[], list[list[ScoredSpan]]]]] = deque()
+        for docs in minibatch(stream, batch_size):
+            try:
+                begun.append((docs, self.begin(docs)))
+            except Exception as error:
+                yield from self._finish(begun)
+                self.get_error_handler()(self.name, self, docs, error)
+            yield from self._finish(begun, left=int(self.model.ops.xp is not np))
+        yield from self._finish(begun)
+
+    def _finish(
+        self, begun: deque[tuple[list[Doc], Callable[[], list[list[ScoredSpan]]]]], left: int = 0
+    ) -> Iterator[Doc]:
+        """Annotate what was begun, but for so many batches."""
+        while len(begun) > left:
+            docs, find = begun.popleft()
+            try:
+                self.set_annotations(docs, find())
+                yield from docs
+            except Exception as error:
+                self.get_error_handler()(self.name, self, docs, error)
+
+    def begin(self, docs: list[Doc]) -> Callable[[], list[list[ScoredSpan]]]:
+        """`predict` in two parts: a GPU begins, and what is returned waits for it."""
+        return self._begin_decoding(docs, self.tag_scores(docs))
+
     def predict(self, docs: Iterable[Doc]) -> list[list[ScoredSpan]]:
         """The entities of each Doc, in order, with their confidences; Docs are not changed.
 
@@ -254,14 +288,18 @@ class LinearNER(TrainablePipe):
             raise ValueError(Errors.E109.format(name=self.name))
         if not any(len(doc) for doc in docs):
             return self.model.ops.alloc2f(0, len(self.tags))
-        # All Docs at once: on a GPU each step costs the same for one word and for thousands.
-        outputs = self.model.ops.flatten(self.model.predict(docs))
+        outputs = predict_rows(self.model, docs)
         pooled: Floats2d = sum(log_softmax(part) for part in self._split(outputs))
         return pooled
 
     def decode(self, docs: list[Doc], scores: Floats2d) -> list[list[ScoredSpan]]:
         """The entities of `tag_scores`, with their confidences, by the settings at hand."""
-        return find_entities(
+        return self._begin_decoding(docs, scores)()
+
+    def _begin_decoding(
+        self, docs: list[Doc], scores: Floats2d
+    ) -> Callable[[], list[list[ScoredSpan]]]:
+        return begin_entities(
             docs,
             scores,
             self.labels,

@@ -67,6 +67,12 @@ class SharedTransformerData(TransformerData):
         """The rows of its windows in the whole."""
         return slice(*self.shared.windows[self.number : self.number + 2].tolist())
 
+    @property
+    def words(self) -> int:
+        """How many it has."""
+        first, end = self.shared.words[self.number : self.number + 2].tolist()
+        return int(end - first)
+
     # thinc's and spacy-transformers' types are fields, which a class cannot replace by properties.
     @cached_property
     def wordpieces(self) -> WordpieceBatch:  # type: ignore[override]
@@ -127,6 +133,17 @@ def _forward(
     return outputs, backprop
 
 
+def predict_listened_rows(model: Model, docs: list[Any]) -> Floats2d:
+    """What a listener and `pool_words` give for the words of all Docs, in one array."""
+    listener, pool = model.layers
+    parts = listener.predict(docs)
+    read = [part for part, doc in zip(parts, docs, strict=True) if len(doc)]
+    together = {id(part.shared) for part in read if isinstance(part, SharedTransformerData)}
+    if len(together) == 1 and all(isinstance(part, SharedTransformerData) for part in read):
+        return _pool_rows(pool, read, False)[0]
+    return model.ops.flatten(pool.predict(parts))
+
+
 def _read_together(parts: list[SharedTransformerData]) -> list[list[int]]:
     """The numbers of the parts of each output."""
     batches: dict[int, list[int]] = {}
@@ -139,22 +156,11 @@ def _pool(
     model: Model, parts: list[SharedTransformerData], is_train: bool
 ) -> tuple[list[Floats2d], Callable]:
     """The vectors of the words of each Doc, from the output that all of them share."""
-    ops, pooling, shared = model.ops, model.layers[0], parts[0].shared
-    hidden = shared.hidden
-    windows, pieces, width = hidden.shape
-    docs = np.array([part.number for part in parts])
-    align: Any
-    align_lengths: Any
-    align, align_lengths = shared.aligned(docs)
-    rows, lengths = ops.asarray1i(align), ops.asarray1i(align_lengths)
-    pooled, backprop_pooling = pooling(Ragged(hidden.reshape(-1, width)[rows], lengths), is_train)
-    words: Any = (shared.words[docs + 1] - shared.words[docs]).astype(np.int32)
+    pooled, backprop_rows = _pool_rows(model, parts, is_train)
+    words: Any = np.array([part.words for part in parts], dtype=np.int32)
 
     def backprop(d_outputs: list[Floats2d]) -> list[TransformerData]:
-        d_pieces = backprop_pooling(ops.flatten(d_outputs)).dataXd
-        d_hidden = ops.alloc2f(windows * pieces, width)
-        ops.scatter_add(d_hidden, rows, d_pieces)
-        d_hidden = (d_hidden * model.attrs["grad_factor"]).reshape(hidden.shape)
+        d_hidden = backprop_rows(model.ops.flatten(d_outputs))
         return [
             TransformerData(
                 wordpieces=part.wordpieces,
@@ -164,4 +170,35 @@ def _pool(
             for part in parts
         ]
 
-    return ops.unflatten(pooled, words), backprop
+    return model.ops.unflatten(pooled, words), backprop
+
+
+def _pool_rows(
+    model: Model, parts: list[SharedTransformerData], is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], Any]]:
+    """The vectors of the words of all Docs, (words, width); backprop gives that of `hidden`."""
+    ops, pooling, shared = model.ops, model.layers[0], parts[0].shared
+    hidden = shared.hidden
+    windows, pieces, width = hidden.shape
+    align: Any
+    align_lengths: Any
+    align, align_lengths = shared.aligned(np.array([part.number for part in parts]))
+    flat = hidden.reshape(-1, width)
+    if not is_train and pooling.name == "reduce_first":
+        # As that layer does, which lets a GPU wait to check the lengths.
+        firsts: Any = align[np.cumsum(align_lengths) - align_lengths]
+        vectors: Floats2d = flat[ops.asarray1i(firsts)]
+        return vectors, _no_backprop
+    rows, lengths = ops.asarray1i(align), ops.asarray1i(align_lengths)
+    pooled, backprop_pooling = pooling(Ragged(flat[rows], lengths), is_train)
+
+    def backprop(d_pooled: Floats2d) -> Any:
+        d_hidden = ops.alloc2f(windows * pieces, width)
+        ops.scatter_add(d_hidden, rows, backprop_pooling(d_pooled).dataXd)
+        return (d_hidden * model.attrs["grad_factor"]).reshape(hidden.shape)
+
+    return pooled, backprop
+
+
+def _no_backprop(d_pooled: Floats2d) -> Any:
+    raise ValueError("pool_words learns nothing from a prediction: call begin_update.")

@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import Dropout, Linear, Model, Relu, chain, with_array, zero_init
 from thinc.types import Floats2d
 
+from gmb_ner.pipeline.rows import predict_rows
 from gmb_ner.pipeline.transitions import transitions as create_transitions
 
 Tagger = Model[list[Doc], list[Floats2d]]
@@ -40,7 +41,15 @@ def create_linear_tagger(
         model = chain(tok2vec, with_array(output), learned)
         model.set_ref("transitions", learned)
     model.set_ref("output", output)
+    model.set_ref("tok2vec", tok2vec)
+    model.attrs["predict_rows"] = _linear_rows
     return model
+
+
+def _linear_rows(model: Tagger, docs: list[Doc]) -> Floats2d:
+    vectors = predict_rows(model.get_ref("tok2vec"), docs)
+    scores: Floats2d = model.get_ref("output").predict(vectors)
+    return scores
 
 
 @spacy.registry.architectures("gmb_ner.ExpertTaggers.v1")
@@ -54,12 +63,23 @@ def create_expert_taggers(*experts: Tagger) -> Tagger:
     """
     if not experts:
         raise ValueError("ExpertTaggers needs at least one section [model.*.NAME].")
-    return Model("expert_taggers", _forward_experts, init=_init_experts, layers=list(experts))
+    return Model(
+        "expert_taggers",
+        _forward_experts,
+        init=_init_experts,
+        layers=list(experts),
+        attrs={"predict_rows": _expert_rows},
+    )
 
 
 def _init_experts(model: Tagger, X: Any = None, Y: Any = None) -> None:
     for layer in model.layers:
         layer.initialize(X=X, Y=Y)
+
+
+def _expert_rows(model: Tagger, docs: list[Doc]) -> Floats2d:
+    rows: Floats2d = model.ops.xp.hstack([predict_rows(layer, docs) for layer in model.layers])
+    return rows
 
 
 def _forward_experts(

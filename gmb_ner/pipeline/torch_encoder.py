@@ -80,8 +80,12 @@ class Encoder(torch.nn.Module):
         case_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         bfloat16: bool,
+        places: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The last hidden state, (windows, pieces, width) float32, of (windows, pieces) inputs."""
+        """The last hidden state, (windows, pieces, width) float32, of (windows, pieces) inputs.
+
+        places: see `gmb_ner.pipeline.packed_bert.run_packed`.
+        """
         # The cache would keep the first copy of the weights for ever where a caller opened
         # autocast around the whole training.
         with torch.autocast(
@@ -94,7 +98,8 @@ class Encoder(torch.nn.Module):
                 inputs = {"inputs_embeds": words + self.case_embeddings(case_ids)}
             if self.packed:
                 embed: Any = self.transformer.embeddings
-                return run_packed(self.transformer, embed(**inputs), attention_mask).float()
+                hidden = embed(**inputs)
+                return run_packed(self.transformer, hidden, attention_mask, places).float()
             output = self.transformer(**inputs, attention_mask=attention_mask)
         return output.last_hidden_state.float()
 

@@ -1,6 +1,7 @@
 """The thinc model of `gmb_ner.TransformerModel.v1`: Docs in, vectors of their pieces out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -46,7 +47,7 @@ class WordTransformerModel(TransformerModel):
             model_cls=Encoder,
         )
         shim.learn_rate_factor = settings["learn_rate_factor"]
-        encoder: Model[PieceBatch, torch.Tensor] = Model(
+        encoder: Model[EncoderBatch, torch.Tensor] = Model(
             "encoder",
             pytorch_forward,
             attrs={
@@ -191,7 +192,8 @@ def _forward(
     encoder = model.layers[0]
     batch = model.word_pieces(is_train)(docs)
     width = model.get_dim("nO")
-    hidden = torch.zeros((*batch.input_ids.shape, width), device=model.transformer.device)
+    device = model.transformer.device
+    hidden = torch.zeros((*batch.input_ids.shape, width), device=device)
     backprops = []
     # Set anew each time: what is saved with a model would outlive an override at loading.
     name = "precision" if is_train else "inference_precision"
@@ -199,19 +201,10 @@ def _forward(
     if is_train:
         learned = not model.settings["freeze_embeddings"]
         model.transformer.get_input_embeddings().requires_grad_(learned)
-    at_once = model.settings["max_batch_pieces"] * _more_at_once(hidden.device, is_train)
-    for index in bucket(batch.lengths, at_once):
-        pieces = int(batch.lengths[index].max())
-        part = PieceBatch(
-            input_ids=batch.input_ids[index, :pieces],
-            case_ids=batch.case_ids[index, :pieces],
-            lengths=batch.lengths[index],
-            windows=[],
-            align_lengths=batch.align_lengths[:0],
-            align=batch.align[:0],
-        )
+    at_once = model.settings["max_batch_pieces"] * _more_at_once(device, is_train)
+    for rows, part in _encoder_batches(batch, at_once, device):
         output, backprop = encoder(part, is_train)
-        rows = torch.from_numpy(index).to(hidden.device)
+        pieces = part.input_ids.shape[1]
         hidden[rows, :pieces] = output.detach()
         backprops.append((rows, pieces, backprop))
     # thinc's and transformers' names for these types are narrower than what they take.
@@ -248,6 +241,58 @@ def _forward(
     return output, backprop_windows
 
 
+@dataclass(frozen=True)
+class EncoderBatch:
+    """Windows that are read together, as tensors where the encoder is.
+
+    input_ids, case_ids, attention_mask: (windows, pieces) int64.
+    places: where there is no padding, in (windows * pieces,).
+    """
+
+    input_ids: torch.Tensor
+    case_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    places: torch.Tensor
+
+
+def _encoder_batches(
+    batch: PieceBatch, max_pieces: int, device: torch.device
+) -> Iterator[tuple[torch.Tensor, EncoderBatch]]:
+    """Windows of similar length, and which of the batch they are."""
+    buckets = [*bucket(batch.lengths, max_pieces)]
+    if not buckets:
+        return
+    lengths = [batch.lengths[index] for index in buckets]
+    places = [np.flatnonzero(np.arange(own.max()) < own[:, None]) for own in lengths]
+    # All at once, before the encoder has anything to do: on a GPU what follows waits for it.
+    ids, cases, order, place = (
+        _to_device(array, device)
+        for array in (
+            batch.input_ids,
+            batch.case_ids,
+            np.concatenate(buckets),
+            np.concatenate(places),
+        )
+    )
+    # Some encoders calculate with it (DeBERTa-v2), which they cannot with booleans.
+    mask = _to_device(batch.attention_mask, device).to(torch.int64)
+    own_rows = order.split([*map(len, buckets)])
+    own_places = place.split([*map(len, places)])
+    for rows, own, length in zip(own_rows, own_places, lengths, strict=True):
+        input_ids, case_ids, attention_mask = (
+            whole[rows, : int(length.max())] for whole in (ids, cases, mask)
+        )
+        yield rows, EncoderBatch(input_ids, case_ids, attention_mask, own)
+
+
+def _to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        # From other memory a copy waits until the GPU has done all that it was told before.
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def _more_at_once(device: torch.device, is_train: bool) -> int:
     """How many times `max_batch_pieces` are read together.
 
@@ -279,15 +324,15 @@ def _split_by_doc(
 
 
 def _convert_inputs(
-    model: Model, batch: PieceBatch, is_train: bool
+    model: Model, batch: EncoderBatch, is_train: bool
 ) -> tuple[ArgsKwargs, Callable[[Any], list]]:
-    device = model.shims[0]._model.device
     precision = model.attrs["precision"]
+    device = batch.input_ids.device
     inputs = {
-        "input_ids": torch.from_numpy(batch.input_ids).to(device),
-        "case_ids": torch.from_numpy(batch.case_ids).to(device),
-        # Some encoders calculate with it (DeBERTa-v2), which they cannot with booleans.
-        "attention_mask": torch.from_numpy(batch.attention_mask).to(device, torch.int64),
+        "input_ids": batch.input_ids,
+        "case_ids": batch.case_ids,
+        "attention_mask": batch.attention_mask,
+        "places": batch.places,
         "bfloat16": precision == "bfloat16" or (precision == "auto" and has_bfloat16(device)),
     }
     return ArgsKwargs(args=(), kwargs=inputs), lambda d_inputs: []

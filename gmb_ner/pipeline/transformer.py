@@ -107,11 +107,12 @@ def create_transformer_listener(
     # Only now, as it brings torch.
     from spacy_transformers.layers import TransformerListener
 
-    from gmb_ner.pipeline.listener import pool_words
+    from gmb_ner.pipeline.listener import pool_words, predict_listened_rows
 
     listener = TransformerListener(upstream_name=upstream)
     model: Model[list[Doc], list[Floats2d]] = chain(listener, pool_words(pooling, grad_factor))
     model.set_ref("listener", listener)
+    model.attrs["predict_rows"] = predict_listened_rows
     return model
 
 

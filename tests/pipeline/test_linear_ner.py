@@ -1,6 +1,7 @@
 """The recognizer in a pipeline: training, prediction, confidences, storage and settings."""
 
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
-from spacy.util import load_model_from_config
+from spacy.util import load_model_from_config, raise_error
 from thinc.api import Config, fix_random_seed
 
 from gmb_ner.pipeline.linear_ner import LinearNER
@@ -597,6 +598,59 @@ def test_several_processes(pipeline):
 
 
 # Calibration
+
+
+def recorded(ner, monkeypatch, on_gpu, failing=()):
+    """The steps of `ner.pipe` from now on; those named in `failing` raise."""
+    steps = []
+
+    def step(kind, docs):
+        steps.append(f"{kind} {docs[0][0]}")
+        if steps[-1] in failing:
+            raise ValueError(steps[-1])
+
+    def begin(docs):
+        step("begin", docs)
+        return lambda: step("finish", docs) or [[] for _ in docs]
+
+    monkeypatch.setattr(ner, "begin", begin)
+    monkeypatch.setattr(ner.model, "ops", SimpleNamespace(xp=None if on_gpu else np))
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "expected"),
+    [
+        (False, ["begin a", "finish a", "begin b", "finish b", "begin c", "finish c"]),
+        (True, ["begin a", "begin b", "finish a", "begin c", "finish b", "finish c"]),
+    ],
+)
+def test_a_gpu_works_on_a_batch_while_the_next_one_is_prepared(
+    lexical, monkeypatch, on_gpu, expected
+):
+    ner = lexical.get_pipe("ner")
+    steps = recorded(ner, monkeypatch, on_gpu)
+    docs = fresh(lexical, "a", "a", "b", "b", "c")
+    assert list(ner.pipe(docs, batch_size=2)) == docs
+    assert steps == expected
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("failing", ["begin b", "finish b"])
+def test_a_batch_that_fails_leaves_the_others_in_order(lexical, monkeypatch, on_gpu, failing):
+    ner = lexical.get_pipe("ner")
+    recorded(ner, monkeypatch, on_gpu, failing={failing})
+    docs = fresh(lexical, "a", "b", "b", "c")
+    errors = []
+    monkeypatch.setattr(ner, "get_error_handler", lambda: lambda *args: errors.append(args))
+    assert [doc[0].text for doc in ner.pipe(docs, batch_size=1)] == ["a", "c"]
+    assert [(name, [doc[0].text for doc in failed]) for name, _, failed, _ in errors] == [
+        ("ner", ["b"]),
+        ("ner", ["b"]),
+    ]
+    monkeypatch.setattr(ner, "get_error_handler", lambda: raise_error)
+    with pytest.raises(ValueError, match=failing):
+        list(ner.pipe(docs, batch_size=1))
 
 
 def test_calibration_sets_the_temperature_and_it_is_saved(lexical, tmp_path):

@@ -8,10 +8,11 @@ import spacy
 from spacy.tokens import Doc
 from spacy_transformers.data_classes import TransformerData
 from spacy_transformers.layers import trfs2arrays
-from thinc.api import reduce_first, reduce_mean
+from thinc.api import Model, chain, reduce_first, reduce_mean
 
 from gmb_ner.pipeline.listener import SharedTransformerData, pool_words
-from gmb_ner.pipeline.transformer import create_transformer_model
+from gmb_ner.pipeline.rows import predict_rows
+from gmb_ner.pipeline.transformer import create_transformer_listener, create_transformer_model
 
 WORDS = ["Ada", "Lin", "visited", "Nairobi", ",", "\n", "where", "the", "Nile", "does", "not", "."]
 LENGTHS = [3, 0, 13, 1, 40, 0]
@@ -98,6 +99,30 @@ def test_no_docs_and_no_words(model):
     empty = [TransformerData.empty(), TransformerData.empty()]
     assert [part.shape for part in pool_words(reduce_first(), 1.0).predict(empty)] == [(0, 0)] * 2
     assert pool_words(reduce_first(), 1.0).predict([]) == []
+
+
+@pytest.mark.parametrize("pooling", POOLING)
+def test_all_words_in_one_array(model, docs, pooling):
+    listener = create_transformer_listener(POOLING[pooling]())
+    parts = [
+        *model.predict(docs).doc_data[2:],
+        *model.predict(docs[:2]).doc_data,
+    ]
+    other = TransformerData.zeros(2, model.get_dim("nO"))
+    for batch in (
+        model.predict(docs).doc_data,  # read together,
+        model.predict(docs).doc_data[::-1],  # in another order than they were read,
+        parts,  # in two batches,
+        [*parts, other],  # and by another transformer
+        [],
+    ):
+        words = [Doc(docs[0].vocab, words=["w"] * len(part.align.lengths)) for part in batch]
+        heard = Model("heard", lambda model, X, is_train, batch=batch: (batch, None))
+        chained = chain(heard, listener.layers[1])
+        chained.attrs.update(listener.attrs)
+        expected = chained.ops.flatten(chained.predict(words)) if batch else np.zeros((0, 0))
+        rows = predict_rows(chained, words)
+        np.testing.assert_array_equal(rows.reshape(expected.shape), expected)
 
 
 def test_a_stored_part_leaves_the_other_docs_behind(model, docs):

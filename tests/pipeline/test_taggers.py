@@ -7,6 +7,7 @@ from spacy.ml.models import build_hash_embed_cnn_tok2vec
 from spacy.tokens import Doc
 from thinc.api import Config, Model, set_dropout_rate
 
+from gmb_ner.pipeline.rows import predict_rows
 from gmb_ner.pipeline.taggers import create_expert_taggers, create_linear_tagger
 
 VOCAB = spacy.blank("en").vocab
@@ -90,6 +91,17 @@ def test_experts_scores_stand_side_by_side():
     scores = model.predict(DOCS)
     assert scores[0].tolist() == [[1, 1, 2, 2]] * 3
     assert [part.shape for part in scores] == [(3, 4), (0, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("transitions", [False, True])
+def test_the_words_of_all_docs_in_one_array(transitions):
+    linear = initialized(create_linear_tagger(cnn(), transitions=transitions))
+    weights = linear.get_ref("output").layers[-1]
+    weights.set_param("W", np.random.default_rng(0).normal(size=(3, 8)).astype("f4"))
+    other = fixed([np.full((len(doc), 3), 2.0, dtype="f4") for doc in DOCS], [])
+    for model in (linear, other, create_expert_taggers(linear, other)):
+        rows = predict_rows(model, DOCS)
+        np.testing.assert_allclose(rows, np.concatenate(model.predict(DOCS)), rtol=1e-5)
 
 
 def test_each_expert_gets_the_gradient_of_its_own_scores():
