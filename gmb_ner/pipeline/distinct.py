@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from spacy.attrs import ORTH
 from spacy.tokens import Doc
 
 
@@ -47,7 +48,7 @@ class WordNumbers:
         """
         orths: list[int] = []
         if docs:
-            orths = np.concatenate([doc.to_array("ORTH") for doc in docs]).tolist()
+            orths = np.concatenate([doc.to_array(ORTH) for doc in docs]).tolist()
         numbers = [*map(self._numbers.get, orths)]
         new: list[int] = []
         first = len(self._numbers)
@@ -70,7 +71,7 @@ def _text(docs: Sequence[Doc], orth: int) -> str:
 
 def distinct_words(docs: Sequence[Doc]) -> DistinctWords:
     """The distinct words of all Docs."""
-    orths = [doc.to_array("ORTH") for doc in docs]
+    orths = [doc.to_array(ORTH) for doc in docs]
     if not sum(map(len, orths)):
         none = np.zeros((0, 2), dtype=np.int64)
         return DistinctWords([], none[:, 0], docs, none)

@@ -42,7 +42,7 @@ def run_packed(
     hidden = embeddings.reshape(-1, width)
     bias = None
     if padded:
-        hidden = _Unpad.apply(hidden, places)
+        hidden = _unpad(hidden, places)
         precision = _precision(hidden)
         bias = torch.zeros_like(attention_mask, dtype=precision)
         bias = bias.masked_fill_(attention_mask == 0, torch.finfo(precision).min)[:, None, None, :]
@@ -58,16 +58,16 @@ def run_packed(
         heads: list[torch.Tensor] = []
         for rows in (query, key, value):
             if padded:
-                rows = _Pad.apply(rows, places, windows * pieces)
+                rows = _pad(rows, places, windows * pieces)
             heads.append(rows.view(windows, pieces, own.num_attention_heads, -1).transpose(1, 2))
         context = _attend(heads, bias, own.dropout, fused)
         context = context.transpose(1, 2).reshape(windows * pieces, -1)
         if padded:
-            context = _Unpad.apply(context, places)
+            context = _unpad(context, places)
         hidden = layer.attention.output(context, hidden)
         hidden = layer.output(layer.intermediate(hidden), hidden)
     if padded:
-        hidden = _Pad.apply(hidden, places, windows * pieces)
+        hidden = _pad(hidden, places, windows * pieces)
     return hidden.view(windows, pieces, width)
 
 
@@ -97,6 +97,20 @@ def _attend(
 def _precision(values: torch.Tensor) -> torch.dtype:
     device = values.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype
+
+
+def _unpad(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    if not torch.is_grad_enabled():  # where to ask for a gradient takes longer than the step
+        return rows.index_select(0, places)
+    unpadded: torch.Tensor = _Unpad.apply(rows, places)
+    return unpadded
+
+
+def _pad(rows: torch.Tensor, places: torch.Tensor, total: int) -> torch.Tensor:
+    if not torch.is_grad_enabled():
+        return _write(rows, places, total)
+    padded: torch.Tensor = _Pad.apply(rows, places, total)
+    return padded
 
 
 class _Unpad(torch.autograd.Function):

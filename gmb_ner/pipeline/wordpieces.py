@@ -3,8 +3,10 @@
 No torch: what comes out are NumPy arrays.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,11 +91,11 @@ def split_windows(
     if not 0 <= 2 * context < size:
         raise ValueError(f"Windows of {size} pieces have no room for {context} on both sides.")
     n = len(pieces)
-    # Pieces before each word.
-    offsets = np.concatenate(([0], np.cumsum(pieces)))
+    # Pieces before each word. Lists, as most Docs are so short that NumPy takes longer to be asked.
+    offsets = [0, *accumulate(pieces.tolist())]
     if offsets[n] <= size:
         return [Window(0, n, 0, n)] if n else []
-    borders = np.flatnonzero(sentence_starts)
+    borders: list[int] = np.flatnonzero(sentence_starts).tolist()
     windows: list[Window] = []
     start = 0
     while start < n:
@@ -101,17 +103,18 @@ def split_windows(
         # A word longer than a core has one of its own.
         end = max(_words_within(offsets, start, share), start + 1)
         if end < n:
-            ahead = borders[(borders > start) & (borders <= end)]
-            end = int(ahead[-1]) if len(ahead) else end
+            last = bisect_right(borders, end) - 1
+            if last >= 0 and borders[last] > start:
+                end = borders[last]
         windows.append(_with_context(offsets, start, end, size, context))
         start = end
     return windows
 
 
-def _core_share(offsets: Ints, start: int, size: int, context: int) -> int:
+def _core_share(offsets: list[int], start: int, size: int, context: int) -> int:
     """How many pieces the core that begins at a word may have, for cores of the same length."""
-    left = int(offsets[-1] - offsets[start])
-    before = min(context, int(offsets[start]))
+    left = offsets[-1] - offsets[start]
+    before = min(context, offsets[start])
     if left <= size - before:
         return left
     # The last core has context on one side only, those before it on both.
@@ -121,18 +124,18 @@ def _core_share(offsets: Ints, start: int, size: int, context: int) -> int:
     return min(room, max(fair, left - inner * between - last))
 
 
-def _words_within(offsets: Ints, start: int, budget: int) -> int:
+def _words_within(offsets: list[int], start: int, budget: int) -> int:
     """The end of the longest stretch of words from `start` that has at most `budget` pieces."""
-    return int(np.searchsorted(offsets, offsets[start] + budget, side="right")) - 1
+    return bisect_right(offsets, offsets[start] + budget) - 1
 
 
-def _with_context(offsets: Ints, start: int, end: int, size: int, context: int) -> Window:
+def _with_context(offsets: list[int], start: int, end: int, size: int, context: int) -> Window:
     """The window around a core: `context` on either side, less where a long word takes the room."""
-    room = size - int(offsets[end] - offsets[start])
-    before, after = int(offsets[start]), int(offsets[-1] - offsets[end])
+    room = size - (offsets[end] - offsets[start])
+    before, after = offsets[start], offsets[-1] - offsets[end]
     fits = min(context, before) + min(context, after) <= room
     share = context if fits else room // 2
-    first = int(np.searchsorted(offsets, offsets[start] - share, side="left"))
+    first = bisect_left(offsets, offsets[start] - share)
     return Window(first, _words_within(offsets, end, share), start, end)
 
 
