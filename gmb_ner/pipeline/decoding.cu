@@ -3,10 +3,9 @@
 // arithmetic but for the order of sums. A step from word to word is so little work that a GPU takes
 // it for all sequences sooner than one could be launched.
 //
-// The compiler is told TAGS, the number of tags (O, then B and I of each label), and
-// MAX_TAG_RANGE, how far behind the best a tag's exponential keeps its precision.
-
-#define LOWEST -1e300  // stands in for a maximum of -inf
+// The compiler is told TAGS, the number of tags (O, then B and I of each label), MAX_TAG_RANGE, how
+// far behind the best a tag's exponential keeps its precision, and LOWEST, which stands in for a
+// maximum of -inf.
 
 // result = log(exp_table @ exp(values)), or with the table's transpose. Where a value that is
 // possible lies too far behind the best one, `too_wide` becomes 1.

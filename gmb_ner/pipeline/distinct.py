@@ -1,12 +1,16 @@
-"""The words of Docs, each once: what depends on a word alone is done once a batch, or once."""
+"""The words of Docs, each once: what depends on a word alone is done once, or once a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.attrs import ORTH
 from spacy.tokens import Doc
+
+Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True)
@@ -30,37 +34,61 @@ class DistinctWords:
         return text
 
 
-class WordNumbers:
-    """Numbers words in the order in which they come; a word that comes again keeps its number.
+class WordTable(Generic[Rows]):
+    """Keeps what depends on a word alone: rows of a table, made when the word first comes.
 
-    So what depends on a word alone can stay in tables, of which a batch takes rows.
+    extend: makes the rows of a table and of further words; called with None for the first. It
+        changes nothing that is there, so that whoever reads the table meanwhile may go on.
+    limit: so many words are remembered; before there are more, all are forgotten.
+
+    Threads may share one. An error while rows are made leaves the table as it was.
     """
 
-    def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
+    def __init__(self, extend: Callable[[Rows | None, list[str]], Rows], limit: int) -> None:
+        self.extend, self.limit = extend, limit
+        self._known: _Known[Rows] = _Known()
+        self._lock = Lock()
 
-    def __call__(self, docs: Sequence[Doc], limit: int) -> tuple[NDArray[np.int64], int, list[str]]:
-        """The number of each word, (words of all Docs,), and the words that are new.
-
-        limit: so many words are remembered; before there are more, all are forgotten, and those of
-            the Docs numbered from 0.
-        Returns the numbers, the first new one and the texts of the new ones, in their order.
-        """
+    def __call__(self, docs: Sequence[Doc]) -> tuple[NDArray[np.int64], Rows]:
+        """The row of each word, (words of all Docs,), and the table they stand in."""
         orths: list[int] = []
         if docs:
             orths = np.concatenate([doc.to_array(ORTH) for doc in docs]).tolist()
-        numbers = [*map(self._numbers.get, orths)]
-        new: list[int] = []
-        first = len(self._numbers)
-        if None in numbers:
-            pairs = zip(orths, numbers, strict=True)
-            new = [*dict.fromkeys(orth for orth, number in pairs if number is None)]
-            if first + len(new) > limit:
-                self._numbers.clear()
-                new, first = [*dict.fromkeys(orths)], 0
-            self._numbers.update(zip(new, range(first, first + len(new)), strict=True))
-            numbers = [*map(self._numbers.get, orths)]
-        return np.array(numbers, dtype=np.int64), first, [_text(docs, orth) for orth in new]
+        known = self._known
+        numbers = [*map(known.numbers.get, orths)]
+        if known.table is None or None in numbers:
+            with self._lock:
+                known = self._add(docs, orths)
+                numbers = [*map(known.numbers.get, orths)]
+        # Only now: it has at least the rows that were found.
+        table = known.table
+        assert table is not None
+        return np.array(numbers, dtype=np.int64), table[0]
+
+    def _add(self, docs: Sequence[Doc], orths: list[int]) -> "_Known[Rows]":
+        known = self._known
+        new = [orth for orth in dict.fromkeys(orths) if orth not in known.numbers]
+        if known.table and known.table[1] + len(new) > self.limit:
+            known, new = _Known(), [*dict.fromkeys(orths)]
+        rows, first = known.table or (None, 0)
+        rows = self.extend(rows, [_text(docs, orth) for orth in new])
+        # In this order: a number is found when its row is there.
+        known.table = rows, first + len(new)
+        known.numbers.update(zip(new, range(first, first + len(new)), strict=True))
+        self._known = known
+        return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled without what it knows."""
+        return WordTable, (self.extend, self.limit)
+
+
+class _Known(Generic[Rows]):
+    """The number of each word by its hash, and the table with how many rows it has."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, int] = {}
+        self.table: tuple[Rows, int] | None = None
 
 
 def _text(docs: Sequence[Doc], orth: int) -> str:

@@ -137,7 +137,7 @@ def begin_entities(
 def _decode(
     rows: NDArray[Any], bias: Array, lengths: NDArray[np.integer], start: Array, transition: Array
 ) -> tuple[tuple[Array, Array, Array, Array], Array]:
-    """What `gmb_ner.pipeline.gpu_decoding.decode_rows` finds, by steps from word to word."""
+    """What `gpu_decoding.decode_rows` finds, in another order, by steps from word to word."""
     # In order of falling length, in which decoding has the least to do.
     order = np.argsort(-lengths, kind="stable")
     padded, _ = pad_rows(rows, lengths)

@@ -4,6 +4,7 @@
 spends more time on launching than on taking. Here a kernel takes all steps, one thread a sequence.
 """
 
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from gmb_ner.pipeline.decoding import MAX_TAG_RANGE, decode_spans, in_range
+from gmb_ner.pipeline.decoding import LOWEST, MAX_TAG_RANGE, decode_spans, in_range
 
 Array: TypeAlias = Any  # cupy.ndarray
 Ints = NDArray[np.integer]
@@ -62,7 +63,7 @@ def decode_rows(
             too_wide,
         ),
     )
-    copied = _copy_later(tags, confidences, too_wide)
+    copied = _start_copy(tags, confidences, too_wide)
 
     def decoded() -> Decoded | None:
         tags, confidences, too_wide = copied()
@@ -77,24 +78,31 @@ def decode_rows(
     return decoded
 
 
-def _copy_later(*arrays: Array) -> Callable[[], list[NDArray[Any]]]:
-    """Copy arrays from the GPU when it has made them; who asks for the copies waits for that."""
-    if all(isinstance(array, np.ndarray) for array in arrays):
-        return lambda: list(arrays)
+def _start_copy(*arrays: Array) -> Callable[[], list[NDArray[Any]]]:
+    """Copy arrays from the GPU once it has made them; who asks for the copies waits for that."""
     import cupy
     import cupyx
 
     stream = cupy.cuda.get_current_stream()
+    # Waiting for it leaves the core to others.
+    done = cupy.cuda.Event(block=True, disable_timing=True)
     copies = [cupyx.empty_pinned(array.shape, array.dtype) for array in arrays]
-    for array, copy in zip(arrays, copies, strict=True):
-        array.get(stream=stream, out=copy, blocking=False)
-    done = stream.record()
 
     def copied() -> list[NDArray[Any]]:
         done.synchronize()
         return copies
 
+    # Who never asks leaves the GPU writing: that memory must not be another's before it is done.
+    weakref.finalize(copied, done.synchronize).atexit = False
+    for array, copy in zip(arrays, copies, strict=True):
+        array.get(stream=stream, out=copy, blocking=False)
+    done.record(stream)
     return copied
+
+
+def macros(tags: int) -> dict[str, float]:
+    """What the compiler of the kernel is told."""
+    return {"TAGS": tags, "MAX_TAG_RANGE": MAX_TAG_RANGE, "LOWEST": LOWEST}
 
 
 @cache
@@ -102,7 +110,7 @@ def _kernel(tags: int) -> Callable[[tuple[int], tuple[int], tuple[Any, ...]], No
     """The kernel for a number of tags, called with its grid, its blocks and its arguments."""
     import cupy
 
-    options = (f"-DTAGS={tags}", f"-DMAX_TAG_RANGE={MAX_TAG_RANGE}")
+    options = tuple(f"-D{name}={value}" for name, value in macros(tags).items())
     kernel: Callable[[tuple[int], tuple[int], tuple[Any, ...]], None] = cupy.RawKernel(
         SOURCE.read_text(encoding="utf8"), "decode", options=options
     )

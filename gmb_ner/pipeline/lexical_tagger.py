@@ -77,6 +77,10 @@ class SparseLinear(Shim):
         self.gradients: list[tuple[NDArray[np.integer], NDArray[np.float32]]] = []
         self._on_gpu = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copied and pickled without what is on a GPU."""
+        return {**self.__dict__, "_on_gpu": None}
+
     def on_gpu(self, xp: Any) -> GpuTable:
         """The weights on the GPU, as they are now. xp: cupy."""
         if self._on_gpu is None:

@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from spacy.errors import Errors
@@ -40,6 +40,9 @@ from gmb_ner.pipeline.rows import predict_rows
 LOSSES = ("cross_entropy", "crf")
 INIT_DOCS = 10  # of which the model's widths are inferred
 COUNTED_DOCS = 256  # a batch, where features are counted
+
+Predict: TypeAlias = Callable[[], list[list[ScoredSpan]]]
+Begun: TypeAlias = tuple[list[Doc], Predict]
 
 DEFAULT_MODEL = """
 [model]
@@ -243,21 +246,29 @@ class LinearNER(TrainablePipe):
         """Annotate a stream of Docs, in order, `batch_size` of them together.
 
         As spaCy's, but on a GPU the entities of a batch are written when the next one has been
-        begun, so that the GPU works on one while the other is prepared.
+        begun, so that the GPU works on one while the other is prepared. So a stream that waits for
+        the answer to a batch before it gives the next one waits for ever: call `nlp` there.
         """
-        begun: deque[tuple[list[Doc], Callable[[], list[list[ScoredSpan]]]]] = deque()
-        for docs in minibatch(stream, batch_size):
+        begun: deque[Begun] = deque()
+        ahead = int(self.model.ops.xp is not np)
+        batches = minibatch(stream, batch_size)
+        while True:
+            try:
+                docs = next(batches, None)
+            except Exception:
+                yield from self._finish(begun)
+                raise
+            if docs is None:
+                break
             try:
                 begun.append((docs, self.begin(docs)))
             except Exception as error:
                 yield from self._finish(begun)
                 self.get_error_handler()(self.name, self, docs, error)
-            yield from self._finish(begun, left=int(self.model.ops.xp is not np))
+            yield from self._finish(begun, ahead)
         yield from self._finish(begun)
 
-    def _finish(
-        self, begun: deque[tuple[list[Doc], Callable[[], list[list[ScoredSpan]]]]], left: int = 0
-    ) -> Iterator[Doc]:
+    def _finish(self, begun: deque[Begun], left: int = 0) -> Iterator[Doc]:
         """Annotate what was begun, but for so many batches."""
         while len(begun) > left:
             docs, find = begun.popleft()
@@ -267,7 +278,7 @@ class LinearNER(TrainablePipe):
             except Exception as error:
                 self.get_error_handler()(self.name, self, docs, error)
 
-    def begin(self, docs: list[Doc]) -> Callable[[], list[list[ScoredSpan]]]:
+    def begin(self, docs: list[Doc]) -> Predict:
         """`predict` in two parts: a GPU begins, and what is returned waits for it."""
         return self._begin_decoding(docs, self.tag_scores(docs))
 
@@ -276,8 +287,7 @@ class LinearNER(TrainablePipe):
 
         Raises ValueError before `initialize` (E109).
         """
-        docs = list(docs)
-        return self.decode(docs, self.tag_scores(docs))
+        return self.begin(list(docs))()
 
     def tag_scores(self, docs: list[Doc]) -> Floats2d:
         """Log probabilities (words of all Docs, tags) up to a constant; of experts, their sum.
@@ -296,9 +306,7 @@ class LinearNER(TrainablePipe):
         """The entities of `tag_scores`, with their confidences, by the settings at hand."""
         return self._begin_decoding(docs, scores)()
 
-    def _begin_decoding(
-        self, docs: list[Doc], scores: Floats2d
-    ) -> Callable[[], list[list[ScoredSpan]]]:
+    def _begin_decoding(self, docs: list[Doc], scores: Floats2d) -> Predict:
         return begin_entities(
             docs,
             scores,

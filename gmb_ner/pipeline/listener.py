@@ -30,15 +30,15 @@ class SharedOutput:
     hidden: (windows, pieces, width) in NumPy or CuPy.
     align_lengths: (words of all Docs,) how many pieces a word has.
     align: (sum of align_lengths,) their positions in a flattened (windows * pieces,) array.
-    windows, words: (Docs + 1,) the first ones of each Doc, and the end.
+    window_starts, word_starts: (Docs + 1,) the first ones of each Doc, and the end.
     """
 
     wordpieces: WordpieceBatch
     hidden: Any
     align_lengths: Ints
     align: Ints
-    windows: NDArray[np.int64]
-    words: NDArray[np.int64]
+    window_starts: NDArray[np.int64]
+    word_starts: NDArray[np.int64]
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
@@ -46,9 +46,9 @@ class SharedOutput:
         return np.concatenate(([0], np.cumsum(self.align_lengths)))
 
     def aligned(self, docs: NDArray[np.int64]) -> tuple[Ints, Ints]:
-        """`align` and `align_lengths` of some Docs, one after the other in any order."""
-        lengths = self.words[docs + 1] - self.words[docs]
-        words = np.repeat(self.words[docs], lengths) + count_up(lengths)
+        """`align` and `align_lengths` of some Docs, by their numbers, one after the other."""
+        lengths = self.word_starts[docs + 1] - self.word_starts[docs]
+        words = np.repeat(self.word_starts[docs], lengths) + count_up(lengths)
         counts = self.align_lengths[words]
         return self.align[np.repeat(self.places[words], counts) + count_up(counts)], counts
 
@@ -65,12 +65,12 @@ class SharedTransformerData(TransformerData):
     @property
     def windows(self) -> slice:
         """The rows of its windows in the whole."""
-        return slice(*self.shared.windows[self.number : self.number + 2].tolist())
+        return slice(*self.shared.window_starts[self.number : self.number + 2].tolist())
 
     @property
     def words(self) -> int:
         """How many it has."""
-        first, end = self.shared.words[self.number : self.number + 2].tolist()
+        first, end = self.shared.word_starts[self.number : self.number + 2].tolist()
         return int(end - first)
 
     # thinc's and spacy-transformers' types are fields, which a class cannot replace by properties.
@@ -133,10 +133,10 @@ def _forward(
     return outputs, backprop
 
 
-def predict_listened_rows(model: Model, docs: list[Any]) -> Floats2d:
-    """What a listener and `pool_words` give for the words of all Docs, in one array."""
-    listener, pool = model.layers
-    parts = listener.predict(docs)
+def predict_word_rows(model: Model, docs: list[Any]) -> Floats2d:
+    """What a listener, or the transformer itself, and `pool_words` give for all words together."""
+    transformer, pool = model.layers
+    parts = transformer.predict(docs)
     read = [part for part, doc in zip(parts, docs, strict=True) if len(doc)]
     together = {id(part.shared) for part in read if isinstance(part, SharedTransformerData)}
     if len(together) == 1 and all(isinstance(part, SharedTransformerData) for part in read):

@@ -31,6 +31,8 @@ from gmb_ner.pipeline.listener import SharedOutput, SharedTransformerData
 from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
 from gmb_ner.pipeline.wordpieces import EncodeWords, Ints, PieceBatch, WordPieces, bucket
 
+GPU_PIECES = 16_384  # read together, of which the launching of a layer takes a small part
+
 
 class WordTransformerModel(TransformerModel):
     """List[Doc] -> FullTransformerBatch; see `gmb_ner.pipeline.transformer`.
@@ -123,6 +125,9 @@ class PieceStrings(Sequence[list[str]]):
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
     @overload
     def __getitem__(self, index: int) -> list[str]: ...
     @overload
@@ -201,7 +206,7 @@ def _forward(
     if is_train:
         learned = not model.settings["freeze_embeddings"]
         model.transformer.get_input_embeddings().requires_grad_(learned)
-    at_once = model.settings["max_batch_pieces"] * _more_at_once(device, is_train)
+    at_once = _pieces_at_once(model.settings["max_batch_pieces"], device, is_train)
     for rows, part in _encoder_batches(batch, at_once, device):
         output, backprop = encoder(part, is_train)
         pieces = part.input_ids.shape[1]
@@ -287,19 +292,21 @@ def _encoder_batches(
 
 def _to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
-    if device.type == "cuda":
-        # From other memory a copy waits until the GPU has done all that it was told before.
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    if device.type != "cuda":
+        return tensor.to(device)
+    # From other memory a copy waits until the GPU has done all that it was told before.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _more_at_once(device: torch.device, is_train: bool) -> int:
-    """How many times `max_batch_pieces` are read together.
+def _pieces_at_once(max_pieces: int, device: torch.device, is_train: bool) -> int:
+    """How many pieces are read together where up to `max_pieces` are in training.
 
-    A GPU waits for each layer to be launched, which for so few pieces takes longer than reading
-    them; without gradients four times as many need less memory than one step of training.
+    A GPU waits for each layer to be launched, which for a few thousand pieces takes longer than to
+    read them. Without gradients four times as many need less memory than a step of training.
     """
-    return 4 if device.type == "cuda" and not is_train else 1
+    if is_train or device.type != "cuda":
+        return max_pieces
+    return max(max_pieces, min(4 * max_pieces, GPU_PIECES))
 
 
 def _split_by_doc(
@@ -314,8 +321,8 @@ def _split_by_doc(
         hidden=hidden,
         align_lengths=batch.align_lengths.astype(np.int32),
         align=batch.align.astype(np.int32),
-        windows=np.cumsum([0, *(len(windows) for windows in batch.windows)]),
-        words=np.cumsum([0, *(len(doc) for doc in docs)]),
+        window_starts=np.cumsum([0, *(len(windows) for windows in batch.windows)]),
+        word_starts=np.cumsum([0, *(len(doc) for doc in docs)]),
     )
     return [
         SharedTransformerData(shared, i) if len(doc) else TransformerData.empty()

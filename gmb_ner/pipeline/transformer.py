@@ -51,7 +51,8 @@ def create_transformer_model(
         alone, in a batch and on any machine; bfloat16, about twice as fast, may not where two
         readings are nearly as probable.
     max_batch_pieces (int): windows of similar length are read together, up to so many pieces with
-        padding. Less needs less memory.
+        padding. Less needs less memory. For prediction a GPU reads up to four times as many
+        together, but no more than 16,384 unless the setting does.
     learn_rate_factor (float): of the optimizer's learning rate, for the encoder.
     freeze_embeddings (bool): leave the pretrained embeddings of the pieces as they are. They are
         half of a small encoder's weights and get few gradients each; a step without them is
@@ -107,12 +108,12 @@ def create_transformer_listener(
     # Only now, as it brings torch.
     from spacy_transformers.layers import TransformerListener
 
-    from gmb_ner.pipeline.listener import pool_words, predict_listened_rows
+    from gmb_ner.pipeline.listener import pool_words, predict_word_rows
 
     listener = TransformerListener(upstream_name=upstream)
     model: Model[list[Doc], list[Floats2d]] = chain(listener, pool_words(pooling, grad_factor))
     model.set_ref("listener", listener)
-    model.attrs["predict_rows"] = predict_listened_rows
+    model.attrs["predict_rows"] = predict_word_rows
     return model
 
 
@@ -143,7 +144,7 @@ def create_tok2vec_transformer(
     # Only now, as it brings torch.
     from spacy_transformers.layers import split_trf_batch
 
-    from gmb_ner.pipeline.listener import pool_words
+    from gmb_ner.pipeline.listener import pool_words, predict_word_rows
 
     transformer = create_transformer_model(
         name,
@@ -161,4 +162,8 @@ def create_tok2vec_transformer(
         transformer_config=transformer_config,
     )
     # A chain of a chain, as a replaced listener leaves it: weights are loaded by structure.
-    return chain(chain(transformer, split_trf_batch()), pool_words(pooling, grad_factor))
+    model: Model[list[Doc], list[Floats2d]] = chain(
+        chain(transformer, split_trf_batch()), pool_words(pooling, grad_factor)
+    )
+    model.attrs["predict_rows"] = predict_word_rows
+    return model

@@ -4,7 +4,7 @@ No torch: what comes out are NumPy arrays.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from gmb_ner.pipeline.distinct import WordNumbers
+from gmb_ner.pipeline.distinct import WordTable
 
 Ints = NDArray[np.int64]
 EncodeWords = Callable[[list[str]], list[list[int]]]
@@ -188,14 +188,10 @@ class WordPieces:
         self.encode_words = encode_words
         self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
         self.size, self.context = size, context
-        self._numbers, self._known = WordNumbers(), _NO_PIECES
+        self._table = WordTable(self._extend, MAX_CACHED_WORDS)
 
     def __call__(self, docs: Sequence[Doc]) -> PieceBatch:
-        index, first, new = self._numbers(docs, MAX_CACHED_WORDS)
-        if new:
-            known = self._known if first else _NO_PIECES
-            self._known = known.extended(self._encode(new), map(case_class, new))
-        pieces = self._known
+        index, pieces = self._table(docs)
         counts, size = pieces.counts[index], self.size - 2
         before = np.concatenate(([0], np.cumsum(counts)))
         windows: list[list[Window]] = []
@@ -253,37 +249,56 @@ class WordPieces:
             align=np.repeat(begins, align_lengths) + count_up(align_lengths),
         )
 
-    def _encode(self, words: list[str]) -> list[list[int]]:
-        """The pieces of each word, none for white space."""
+    def _extend(self, pieces: "_Pieces | None", words: list[str]) -> "_Pieces":
+        """The pieces of words that are known and of further ones, none for white space."""
         solid = [text for text in words if text and not text.isspace()]
         encoded = dict(zip(solid, self.encode_words(solid), strict=True)) if solid else {}
         # A word of more pieces than a window holds is read as far as it goes.
-        return [encoded.get(text, [])[: self.size - 2] for text in words]
+        cut = [encoded.get(text, [])[: self.size - 2] for text in words]
+        return (pieces or _NO_PIECES).extended(cut, [case_class(text) for text in words])
 
 
 @dataclass(frozen=True)
 class _Pieces:
-    """The pieces of words one after the other, where each word's begin, and its case."""
+    """The pieces of words one after the other, where each word's begin, and its case.
+
+    The arrays are longer than what is in use: `words` of them, with `pieces` in all.
+    """
 
     ids: Ints
     begins: Ints
     counts: Ints
     cases: Ints
+    pieces: int
+    words: int
 
-    def extended(self, encoded: list[list[int]], cases: Iterable[int]) -> "_Pieces":
+    def extended(self, encoded: list[list[int]], cases: list[int]) -> "_Pieces":
         """These and those of further words."""
-        lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
-        counts = np.concatenate((self.counts, lengths))
-        further = np.fromiter((i for ids in encoded for i in ids), dtype=np.int64)
+        counts = np.array([len(ids) for ids in encoded], dtype=np.int64)
+        ids = np.array([i for own in encoded for i in own], dtype=np.int64)
         return _Pieces(
-            ids=np.concatenate((self.ids, further)),
-            begins=np.cumsum(counts) - counts,
-            counts=counts,
-            cases=np.concatenate((self.cases, np.fromiter(cases, dtype=np.int64))),
+            ids=_append(self.ids, self.pieces, ids),
+            begins=_append(self.begins, self.words, self.pieces + np.cumsum(counts) - counts),
+            counts=_append(self.counts, self.words, counts),
+            cases=_append(self.cases, self.words, np.array(cases, dtype=np.int64)),
+            pieces=self.pieces + len(ids),
+            words=self.words + len(counts),
         )
 
 
-_NO_PIECES = _Pieces(*np.zeros((4, 0), dtype=np.int64))
+_NONE: Ints = np.zeros(0, dtype=np.int64)
+_NO_PIECES = _Pieces(_NONE, _NONE, _NONE, _NONE, 0, 0)
+
+
+def _append(values: Ints, used: int, further: Ints) -> Ints:
+    """Write behind the values in use, into a longer array where they have no room."""
+    end = used + len(further)
+    if end > len(values):
+        longer = np.zeros(2 * end, dtype=np.int64)
+        longer[:used] = values[:used]
+        values = longer
+    values[used:end] = further
+    return values
 
 
 def count_up(lengths: Ints) -> Ints:

@@ -27,17 +27,18 @@ from gmb_ner.pipeline.decoding import (
 from gmb_ner.pipeline.entities import find_entities, pad_rows
 
 COMPILER = shutil.which("c++") or shutil.which("g++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
 
-# One thread after the other, each a block of its own.
+# One block after the other, and in each one thread after the other.
 ON_CPU = """
 #include <math.h>
 #define __global__
 #define __device__
-static struct {{ int x; }} blockIdx, blockDim = {{1}}, threadIdx;
+static struct {{ int x; }} blockIdx, blockDim, threadIdx;
 #include "{source}"
-extern "C" void run(int blocks, {parameters}) {{
-    for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) decode({arguments});
+extern "C" void run(int blocks, int threads, {parameters}) {{
+    blockDim.x = threads;
+    for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x)
+        for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) decode({arguments});
 }}
 """
 
@@ -45,6 +46,8 @@ extern "C" void run(int blocks, {parameters}) {{
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Any]:
     """`gpu_decoding._kernel`, whose launches run the same source on the CPU."""
+    if COMPILER is None:
+        pytest.skip("needs a C++ compiler")
     folder = tmp_path_factory.mktemp("kernel")
     kinds = ["const float*"] * 2 + ["const int*", "int"] + ["const double*"] * 3
     kinds += ["double*", "signed char*", "int*", "double*", "int*"]
@@ -58,20 +61,18 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Any]:
     def of_tags(tags: int) -> Any:
         if tags not in compiled:
             compiled[tags] = folder / f"decode{tags}.so"
-            macros = [f"-DTAGS={tags}", f"-DMAX_TAG_RANGE={MAX_TAG_RANGE}"]
+            macros = [f"-D{name}={value}" for name, value in gpu_decoding.macros(tags).items()]
             options = ["-O1", "-shared", "-fPIC", *macros, "-o", compiled[tags]]
             assert COMPILER is not None
             subprocess.run([COMPILER, *options, folder / "run.cpp"], check=True)
         run = ctypes.CDLL(str(compiled[tags])).run
 
         def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
-            sequences = arguments[3]
-            assert grid[0] * block[0] >= sequences
             given = [
                 ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_int(a)
                 for a in arguments
             ]
-            run(int(sequences), *given)
+            run(grid[0], block[0], *given)
 
         return launch
 
@@ -81,6 +82,8 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Any]:
 @pytest.fixture
 def on_cpu(kernel: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_decoding, "_kernel", kernel)
+    monkeypatch.setattr(gpu_decoding, "_start_copy", lambda *arrays: lambda: arrays)
+    monkeypatch.setattr(gpu_decoding, "THREADS", 2)
 
 
 @st.composite

@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 
 from gmb_ner.pipeline import gpu_lexical
 from gmb_ner.pipeline.gpu_lexical import GpuTable
+from gmb_ner.pipeline.lexical import TEMPLATES
 from gmb_ner.pipeline.lexical_tagger import SparseLinear, count_features, create_lexical_tagger
 
 VOCAB = spacy.blank("en").vocab
@@ -49,15 +50,15 @@ def test_many_words_are_scored_in_turns(
     table: SparseLinear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docs = docs_of([WORDS * 3, WORDS[3:], [], WORDS[::-1]])
-    monkeypatch.setattr(gpu_lexical, "WORDS_AT_ONCE", 5)
+    monkeypatch.setattr(gpu_lexical, "WEIGHTS_AT_ONCE", 5 * 3 * len(TEMPLATES))
     equal(GpuTable(np, table.keys, table.weights).score(docs), table.score(docs))
 
 
 def test_forgotten_words_are_read_anew(
     table: SparseLinear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = GpuTable(np, table.keys, table.weights)
     monkeypatch.setattr(gpu_lexical, "MAX_CACHED_WORDS", 3)
+    copy = GpuTable(np, table.keys, table.weights)
     for words in (WORDS[:2], WORDS[1:5], WORDS[:1], WORDS):
         docs = docs_of([words])
         equal(copy.score(docs), table.score(docs))

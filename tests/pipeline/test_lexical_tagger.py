@@ -1,5 +1,7 @@
 """A sparse linear model: which features it knows, how it learns, what is saved."""
 
+import copy
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -268,10 +270,20 @@ def test_a_gpu_reads_the_weights_of_now():
     for change in changes:
         before = table.on_gpu(np).score(DOCS)
         assert table.on_gpu(np) is table.on_gpu(np)
+        unchanged = table.on_gpu(np)
         change()
+        equal([unchanged.score(DOCS)], [before])
         after = table.on_gpu(np).score(DOCS)
         assert np.abs(after - before).max() > 0.01
         equal([after], [table.score(DOCS)], rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_on_a_gpu_is_not_copied():
+    table = random_tagger().shims[0]
+    table.on_gpu(np)
+    for copied in (copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
+        equal([copied.score(DOCS)], [table.score(DOCS)])
+        assert copied.on_gpu(np) is not table.on_gpu(np)
 
 
 def test_weights_of_8_bits():

@@ -653,6 +653,23 @@ def test_a_batch_that_fails_leaves_the_others_in_order(lexical, monkeypatch, on_
         list(ner.pipe(docs, batch_size=1))
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_docs_before_an_error_of_the_stream_are_annotated(lexical, monkeypatch, on_gpu):
+    ner = lexical.get_pipe("ner")
+    recorded(ner, monkeypatch, on_gpu)
+    docs = fresh(lexical, "a", "b", "c")
+
+    def stream():
+        yield from docs
+        raise OSError("no more")
+
+    got = []
+    with pytest.raises(OSError, match="no more"):
+        for doc in ner.pipe(stream(), batch_size=1):
+            got.append(doc)
+    assert got == docs
+
+
 def test_calibration_sets_the_temperature_and_it_is_saved(lexical, tmp_path):
     nlp = trained(blank(), 100)
     data = examples(nlp)

@@ -29,6 +29,7 @@ from transformers import (
 
 from gmb_ner.pipeline.listener import pool_words
 from gmb_ner.pipeline.torch_encoder import Encoder, has_bfloat16
+from gmb_ner.pipeline.torch_transformer import _pieces_at_once
 from gmb_ner.pipeline.transformer import create_tok2vec_transformer, create_transformer_model
 from gmb_ner.pipeline.wordpieces import CASES
 
@@ -308,10 +309,28 @@ def test_docs_without_words(tiny_bert, vocab):
     assert nlp.update(empty + examples(nlp), sgd=Adam(0.001))["ner"] > 0
 
 
+@pytest.mark.parametrize(
+    ("device", "is_train", "limit", "expected"),
+    [
+        ("cpu", False, 4096, 4096),
+        ("cuda", True, 4096, 4096),
+        ("cuda", False, 1000, 4000),
+        ("cuda", False, 4096, 16384),
+        ("cuda", False, 8192, 16384),
+        ("cuda", False, 20000, 20000),
+    ],
+)
+def test_a_gpu_reads_more_pieces_together(device, is_train, limit, expected):
+    assert _pieces_at_once(limit, torch.device(device), is_train) == expected
+
+
 def test_what_is_kept_on_a_doc(tiny_bert, vocab):
     docs = [Doc(vocab, words=["Nile", "Oslox"]), Doc(vocab, words=["rose"])]
-    first, second = load(tiny_bert).predict(docs).doc_data
-    assert first.wordpieces.strings == [["[CLS]", "nile", "oslo", "##x", "[SEP]"]]
+    batch = load(tiny_bert).predict(docs)
+    first, second = batch.doc_data
+    pieces = ["[CLS]", "nile", "oslo", "##x", "[SEP]"]
+    assert first.wordpieces.strings == [pieces]
+    assert batch.wordpieces.strings == [pieces, second.wordpieces.strings[0]]
     assert second.wordpieces.lengths == [3]
     assert second.wordpieces.attention_mask.tolist() == [[1, 1, 1, 0, 0]]
 
