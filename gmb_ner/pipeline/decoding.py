@@ -115,7 +115,7 @@ def forward_backward(
     ValueError for shapes that do not fit.
     """
     xp, scores, lengths, start, transition = _prepare(scores, lengths, start, transition, allowed)
-    dense = not in_range(transition)
+    dense = not transitions_in_range(transition)
     forward, backward = _sweep(xp, scores, lengths, start, transition, dense)
     if not dense and (_too_wide(forward) or _too_wide(backward + scores)):
         forward, backward = _sweep(xp, scores, lengths, start, transition, True)
@@ -127,7 +127,7 @@ def forward_backward(
     return Lattice(forward, backward, log_partition, scores, lengths, start, transition)
 
 
-def in_range(transition: Array) -> bool:
+def transitions_in_range(transition: Array) -> bool:
     """Whether the exponentials of all transitions keep their precision beside others."""
     xp = get_array_module(transition)
     magnitude = xp.where(xp.isinf(transition), 0.0, xp.abs(transition))

@@ -108,8 +108,8 @@ def begin_entities(
     threshold: float,
 ) -> Callable[[], list[list[ScoredSpan]]]:
     """`find_entities` in two parts: a GPU begins, and what is returned waits for it."""
-    if not docs:
-        return lambda: []
+    if not any(len(doc) for doc in docs):
+        return lambda: [[] for _ in docs]
     start, allowed = constraints(labels)
     transition = (allowed + learned) / temperature
     lengths = np.array([len(doc) for doc in docs])

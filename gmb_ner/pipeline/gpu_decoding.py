@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from gmb_ner.pipeline.decoding import LOWEST, MAX_TAG_RANGE, decode_spans, in_range
+from gmb_ner.pipeline.decoding import LOWEST, MAX_TAG_RANGE, decode_spans, transitions_in_range
 
 Array: TypeAlias = Any  # cupy.ndarray
 Ints = NDArray[np.integer]
@@ -40,7 +40,7 @@ def decode_rows(
     or there are more than `MAX_TAGS` tags, nothing is begun: None.
     """
     words, size = scores.shape
-    if size > MAX_TAGS or not in_range(transition):
+    if size > MAX_TAGS or not transitions_in_range(transition):
         return None
     xp = get_array_module(scores)
     begins = np.concatenate(([0], np.cumsum(lengths)))

@@ -43,14 +43,14 @@ class GpuTable:
     def score(self, docs: Sequence[Doc]) -> Array:
         """(words of all Docs, tags) float32 scores, but for the order of sums `SparseLinear`'s."""
         xp = self.xp
-        numbers, words = self._words(docs)
+        numbers, (parts, ends) = self._words(docs)
         n, tags = len(numbers), self.weights.shape[1]
         # The padding on both sides saves asking for the array's ends.
         rows, segments = xp.full((2, n + 2 * OFFSETS), -1)
         rows[OFFSETS : n + OFFSETS] = xp.asarray(numbers) + len(BEYOND)
         # A stretch begins with a Doc and after the end of a sentence.
         begins = xp.zeros(n + 1, dtype=bool)
-        begins[1:] = words[1][rows[OFFSETS : n + OFFSETS]]
+        begins[1:] = ends[rows[OFFSETS : n + OFFSETS]]
         begins[xp.asarray(np.cumsum([0, *map(len, docs)]))] = True
         segments[OFFSETS : n + OFFSETS] = xp.cumsum(begins[:-1], dtype="i8")
         scores = xp.empty((n, tags), dtype="f4")
@@ -58,7 +58,7 @@ class GpuTable:
         for begin in range(0, n, at_once):
             around = slice(begin, begin + at_once + 2 * OFFSETS)
             own = slice(begin, begin + at_once)
-            scores[own] = self._score(words[0], rows[around], segments[around])
+            scores[own] = self._score(parts, rows[around], segments[around])
         return scores
 
     def _score(self, known: Array, rows: Array, segments: Array) -> Array:

@@ -149,6 +149,13 @@ def test_many_labels_are_left_to_stepwise_decoding() -> None:
     assert gpu_decoding.decode_rows(scores, bias, np.array([1]), start, transition) is None
 
 
+def test_docs_without_words_ask_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entities, "is_cupy_array", lambda array: True)
+    docs = [Doc(spacy.blank("en").vocab)] * 2
+    assert find_entities(docs, np.zeros((0, 5), dtype="f4"), ["a", "b"]) == [[], []]
+    assert find_entities([], np.zeros((0, 5), dtype="f4"), ["a", "b"]) == []
+
+
 @pytest.mark.parametrize("precise", [True, False])
 def test_entities_are_the_same(
     on_cpu: None, monkeypatch: pytest.MonkeyPatch, precise: bool
