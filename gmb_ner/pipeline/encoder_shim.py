@@ -24,6 +24,7 @@ class EncoderShim(HFShim):
 
     learn_rate_factor = 1.0
     _stepped: tuple[Optimizer, Encoder] | None = None
+    _embeddings_gradient: torch.Tensor | None = None
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Read without gradients; as thinc's, but the encoder stays in evaluation mode.
@@ -38,6 +39,35 @@ class EncoderShim(HFShim):
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take a step with the settings of a thinc optimizer: Adam(W), or as thinc would."""
+        with self._dense_gradients():
+            self._step(optimizer)
+
+    @contextmanager
+    def _dense_gradients(self) -> Iterator[None]:
+        """Give input embeddings whose gradient is sparse a dense one for as long as a step lasts.
+
+        It has the same memory each time, of which only the rows of a batch's pieces are written:
+        new zeros for the whole vocabulary took more than a quarter of an update of small batches.
+        """
+        # transformers' type says that it may be any module.
+        embeddings: Any = self._model.get_input_embeddings()
+        weight: torch.nn.Parameter = embeddings.weight
+        if weight.grad is None or not weight.grad.is_sparse:
+            yield
+            return
+        gradient = weight.grad.coalesce()
+        (rows,) = gradient.indices()
+        dense = self._embeddings_gradient
+        if dense is None or dense.shape != weight.shape:
+            dense = self._embeddings_gradient = torch.zeros_like(weight)
+        weight.grad = dense.index_copy_(0, rows, gradient.values())
+        try:
+            yield
+        finally:
+            weight.grad = None
+            dense.index_fill_(0, rows, 0.0)
+
+    def _step(self, optimizer: Optimizer) -> None:
         if optimizer.use_radam or not (optimizer.b1 > 0 and optimizer.b2 > 0):
             # Not by `lr_scale`, which thinc's RAdam does not heed.
             rate = optimizer.learn_rate

@@ -205,7 +205,9 @@ def _forward(
     encoder.attrs["precision"] = model.settings[name]
     if is_train:
         learned = not model.settings["freeze_embeddings"]
-        model.transformer.get_input_embeddings().requires_grad_(learned)
+        embeddings = model.transformer.get_input_embeddings()
+        embeddings.requires_grad_(learned)
+        embeddings.sparse = device.type == "cpu"  # see `EncoderShim`; a GPU has zeros in no time
     at_once = _pieces_at_once(model.settings["max_batch_pieces"], device, is_train)
     for rows, part in _encoder_batches(batch, at_once, device):
         output, backprop = encoder(part, is_train)
