@@ -132,7 +132,7 @@ def _cached(encoder: Encoder, name: str) -> Path | None:
 
 def _given(local: str | None, encoder: Encoder) -> Path | None:
     """The directory that the user names, if any; it must exist."""
-    named, by = local, "the option --local"
+    named, by = local, "an option"
     if not named:
         named, by = os.environ.get(encoder.variable), f"${encoder.variable}"
     if not named:

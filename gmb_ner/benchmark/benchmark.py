@@ -15,8 +15,6 @@ from gmb_ner.corpus.convert import Options, convert
 from gmb_ner.errors import InputError
 from gmb_ner.files import file_digest, read_object, write_json, write_text
 
-PREPARED_ALIKE = {"word2vec-cbow", "word2vec-skipgram", "glove", "cnn-pretrained"}
-
 
 @dataclass(frozen=True)
 class Workplace:
@@ -197,7 +195,8 @@ def _place(row: Row, place: Workplace) -> Place:
 
 def _prepares(row: Row) -> bool:
     """Whether a row needs vectors or pretrained weights: alike for all shares of the corpus."""
-    return row.system in PREPARED_ALIKE
+    system = SYSTEMS[row.system]
+    return system.prepare is not None or row.system == "glove"
 
 
 def _corpus(protocol: str, place: Workplace) -> Path:
