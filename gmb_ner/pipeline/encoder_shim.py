@@ -47,7 +47,7 @@ class EncoderShim(HFShim):
         """Give input embeddings whose gradient is sparse a dense one for as long as a step lasts.
 
         It has the same memory each time, of which only the rows of a batch's pieces are written:
-        new zeros for the whole vocabulary took more than a quarter of an update of small batches.
+        new zeros for the whole vocabulary took a sixth of Study B's updates.
         """
         # transformers' type says that it may be any module.
         embeddings: Any = self._model.get_input_embeddings()
