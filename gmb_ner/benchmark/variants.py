@@ -74,7 +74,7 @@ def _earlier_lexical(config: Config) -> None:
     ner["model"]["*"]["lexical"] |= {"dropout": 0.6, "learn_rate": 0.05}
 
 
-def layers(number: int) -> Callable[[Config], None]:
+def first_layers(number: int) -> Callable[[Config], None]:
     """Only the encoder's first layers: Hugging Face leaves the weights of the others unread."""
 
     def change(config: Config) -> None:
@@ -113,9 +113,9 @@ VARIANTS: dict[str, Variant] = {
         "dropout of 0.1 in the encoder",
         setting(f"{ENCODER}.transformer_config.hidden_dropout_prob", 0.1),
     ),
-    "four-layers": Variant("the encoder's first four layers of six", layers(4)),
-    "three-layers": Variant("the encoder's first three layers of six", layers(3)),
-    "two-layers": Variant("the encoder's first two layers of six", layers(2)),
+    "four-layers": Variant("the encoder's first four layers of six", first_layers(4)),
+    "three-layers": Variant("the encoder's first three layers of six", first_layers(3)),
+    "two-layers": Variant("the encoder's first two layers of six", first_layers(2)),
     "sentences": Variant("trained on single sentences", single_sentences=True),
     "smaller-batches": Variant("batches half as large", scaled("training.batcher.size", 0.5)),
     "larger-batches": Variant("batches twice as large", scaled("training.batcher.size", 2)),

@@ -47,12 +47,10 @@ class EncoderShim(HFShim):
         """Give input embeddings whose gradient is sparse a dense one for as long as a step lasts.
 
         It has the same memory each time, of which only the rows of a batch's pieces are written:
-        new zeros for the whole vocabulary took a sixth of Study B's updates.
+        new zeros for the whole vocabulary took a sixth of Study B's updates (torch's profiler).
         """
-        # transformers' type says that it may be any module.
-        embeddings: Any = self._model.get_input_embeddings()
-        weight: torch.nn.Parameter = embeddings.weight
-        if weight.grad is None or not weight.grad.is_sparse:
+        weight = next((p for p in self._model.parameters() if _has_sparse_gradient(p)), None)
+        if weight is None or weight.grad is None:
             yield
             return
         gradient = weight.grad.coalesce()
@@ -125,3 +123,7 @@ class EncoderShim(HFShim):
             with torch.no_grad():
                 for name, p in own.items():
                     p.copy_(before[name])
+
+
+def _has_sparse_gradient(parameter: torch.nn.Parameter) -> bool:
+    return parameter.grad is not None and parameter.grad.is_sparse

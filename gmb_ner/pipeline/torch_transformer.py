@@ -207,7 +207,7 @@ def _forward(
         learned = not model.settings["freeze_embeddings"]
         embeddings = model.transformer.get_input_embeddings()
         embeddings.requires_grad_(learned)
-        embeddings.sparse = device.type == "cpu"  # see `EncoderShim`; a GPU has zeros in no time
+        embeddings.sparse = device.type == "cpu"  # see `EncoderShim`; not tried on a GPU
     at_once = _pieces_at_once(model.settings["max_batch_pieces"], device, is_train)
     for rows, part in _encoder_batches(batch, at_once, device):
         output, backprop = encoder(part, is_train)

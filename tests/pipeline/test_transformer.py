@@ -229,12 +229,17 @@ def one_step(model, docs, optimizer=None, seed=0):
         model.finish_update(optimizer)
 
 
-def gradients(model):
-    encoder = model.layers[0].shims[0]._model
-    for p in encoder.parameters():
+def make_gradients_dense(model):
+    for p in model.transformer.parameters():
         if p.grad is not None and p.grad.is_sparse:
             p.grad = p.grad.to_dense()
-    return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+
+def gradients(model):
+    """Those of an update, as they are seen and changed in the tests: dense."""
+    make_gradients_dense(model)
+    named = model.transformer.named_parameters()
+    return {name: p.grad for name, p in named if p.grad is not None}
 
 
 # What it gives
@@ -476,17 +481,16 @@ OPTIMIZERS = {
 def test_a_sparse_gradient_of_the_embeddings_is_a_dense_one_of_zeros(tiny_bert, vocab, name):
     sparse = load(tiny_bert, transformer_config=NO_DROPOUT)
     dense = sparse.copy()
-    makers = {True: OPTIMIZERS[name](), False: OPTIMIZERS[name]()}
+    optimizers = [OPTIMIZERS[name](), OPTIMIZERS[name]()]
     # What is learned of one batch's pieces has to be gone when the next one has others.
     for text in TEXT:
         docs = [Doc(vocab, words=text.split())]
         for model in (sparse, dense):
             one_step(model, docs)
-            if model is dense:
-                gradients(model)  # makes them so
-            else:
-                assert model.transformer.get_input_embeddings().weight.grad.is_sparse
-            model.finish_update(makers[model is sparse])
+        assert sparse.transformer.get_input_embeddings().weight.grad.is_sparse
+        make_gradients_dense(dense)
+        for model, optimizer in zip((sparse, dense), optimizers, strict=True):
+            model.finish_update(optimizer)
         for parameter, p in weights(dense).items():
             torch.testing.assert_close(weights(sparse)[parameter], p, msg=parameter)
 
@@ -547,6 +551,18 @@ def test_no_averages_unless_asked_for(tiny_bert, vocab):
     before = weights(model)
     with model.use_params({}):
         assert equal(weights(model), before)
+
+
+def test_only_the_first_layers(tiny_bert, vocab):
+    whole = load(tiny_bert, transformer_config=NO_DROPOUT)
+    first = load(tiny_bert, transformer_config=NO_DROPOUT | {"num_hidden_layers": 1})
+    first = first.from_bytes(first.to_bytes())
+    layers = [model.transformer.transformer.encoder.layer for model in (first, whole)]
+    assert len(layers[0]) == 1 < len(layers[1])
+    for found, expected in zip(layers[0].parameters(), layers[1][0].parameters(), strict=True):
+        assert torch.equal(found, expected)
+    docs = [Doc(vocab, words=TEXT[0].split())]
+    assert not np.allclose(word_vectors(first, docs)[0], word_vectors(whole, docs)[0])
 
 
 def test_frozen_embeddings(checkpoint, vocab):
