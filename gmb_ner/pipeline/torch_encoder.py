@@ -35,7 +35,22 @@ class Encoder(torch.nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str, *, config: PretrainedConfig) -> "Encoder":
-        return cls(AutoModel.from_pretrained(source, config=config, torch_dtype=torch.float32))
+        """The weights of a checkpoint: all that the config asks for, perhaps not all there are.
+
+        Raises ValueError for a config that asks for more, such as layers: transformers would
+        begin them with random numbers. A pooler may be missing, as nothing reads it.
+        """
+        model, found = AutoModel.from_pretrained(
+            source, config=config, torch_dtype=torch.float32, output_loading_info=True
+        )
+        if missing := sorted(name for name in found["missing_keys"] if "pooler" not in name):
+            raise ValueError(
+                f"{source} has no weights for {missing[0]}"
+                + (f" and {len(missing) - 1} more" if missing[1:] else "")
+                + ": a setting of transformer_config, perhaps num_hidden_layers, asks for more "
+                "than it has."
+            )
+        return cls(model)
 
     @classmethod
     def from_config(cls, config: PretrainedConfig) -> "Encoder":

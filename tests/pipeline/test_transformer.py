@@ -565,6 +565,11 @@ def test_only_the_first_layers(tiny_bert, vocab):
     assert not np.allclose(word_vectors(first, docs)[0], word_vectors(whole, docs)[0])
 
 
+def test_more_layers_than_the_checkpoint_has(checkpoint):
+    with pytest.raises(ValueError, match=r"has no weights for encoder\.layer\.2\..* more: .* asks"):
+        load(checkpoint, transformer_config={"num_hidden_layers": 3})
+
+
 def test_frozen_embeddings(checkpoint, vocab):
     docs = [Doc(vocab, words=text.split()) for text in TEXT]
     model = load(checkpoint, freeze_embeddings=True, case_embeddings=True)
