@@ -18,7 +18,7 @@ from gmb_ner.benchmark.prediction_speed import (
     load,
     texts_of,
 )
-from gmb_ner.benchmark.roofline import ceilings, operations_per_word
+from gmb_ner.benchmark.roofline import ceilings, operations_per_piece, pieces_per_word
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
@@ -47,10 +47,10 @@ def main(
 
     A config stands for a pipeline whose weights learned nothing, which is as fast; huggingface for
     transformers' own pipeline on the same encoder. Then the share of the processor's measured speed
-    in matrix products that the encoders reach, taken for that of --encoder. With
-    --processes, pipelines that are folders once more in several processes, which all read the texts
-    of the first number of SENTENCES, in the last of BATCH_SIZES; with --score, each in a process of
-    its own on the whole test part.
+    in matrix products that the encoders reach, for the word pieces of --encoder. With --processes,
+    pipelines that are folders once more in several processes, which all read the texts of the first
+    number of SENTENCES, in the last of BATCH_SIZES; with --score, each in a process of its own on
+    the whole test part.
     """
     kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
     counts = _numbers(processes) if processes else []
@@ -72,7 +72,8 @@ def main(
     with_encoder = {name: timings[name] for name in timings if entered[name].has_encoder}
     if with_encoder:
         texts, counted = texts_of(docs, 1, words)
-        needed = operations_per_word(encoder, texts, counted)
+        pieces = pieces_per_word(encoder, texts, counted)
+        needed = {name: pieces * operations_per_piece(entered[name].nlp) for name in with_encoder}
         print(_roofline(with_encoder, needed, ceilings(device.gpu_id)))
     if plot is not None:
         plot_speeds(timings, kinds, sizes[-1], plot)
@@ -160,18 +161,20 @@ def _costs(measured: dict[str, Costs]) -> str:
     return str(table(rows, header=header, divider=True, aligns=("l", *"rrrrr")))
 
 
-def _roofline(timings: dict[str, Timings], needed: float, ceiling: dict[str, float]) -> str:
+def _roofline(
+    timings: dict[str, Timings], needed: dict[str, float], ceiling: dict[str, float]
+) -> str:
     measured = ", ".join(f"{flops / 1e9:,.0f} in {name}" for name, flops in ceiling.items())
     rows = []
     for name, timing in timings.items():
-        reached = needed * max(median(found) for found in timing.words_per_second.values())
+        reached = needed[name] * max(median(found) for found in timing.words_per_second.values())
         shares = (f"{100 * reached / flops:.0f} %" for flops in ceiling.values())
-        rows.append((name, f"{reached / 1e9:,.0f}", *shares))
-    header = ("pipeline, at its best", "GFLOP/s", *(f"of {name}" for name in ceiling))
+        rows.append((name, f"{needed[name] / 1e6:.1f}", f"{reached / 1e9:,.0f}", *shares))
+    header = ("pipeline, at its best", "MFLOP/word", "GFLOP/s", *(f"of {name}" for name in ceiling))
     return (
-        f"{needed / 1e6:.1f} million operations a word in the encoder's weights; products of large "
-        f"matrices reach GFLOP/s: {measured}\n"
-        + str(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r")))
+        "Operations in the encoders' weights; products of large matrices reach GFLOP/s: "
+        f"{measured}\n"
+        + str(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r")))
     )
 
 

@@ -16,7 +16,7 @@ from gmb_ner.benchmark.prediction_speed import (
     load,
     texts_of,
 )
-from gmb_ner.benchmark.roofline import operations_per_word
+from gmb_ner.benchmark.roofline import operations_per_piece, pieces_per_word
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.evaluation.predict import predict_gold_tokens
@@ -76,10 +76,17 @@ def test_transformers_own_pipeline(sample_corpus, tiny_bert):
     assert {"start", "end", "score", "entity_group"} <= found[0].keys()
 
 
-def test_operations_are_those_of_the_weights(tiny_bert):
-    # Two layers of 32, inner width 64; "nile" is one piece, "xy" two.
-    weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
-    assert operations_per_word(tiny_bert, ["nile xy", "nile"], 3) == 2 * weights * 4 / 3
+@pytest.mark.parametrize("source", ["huggingface", "minilm-stock.cfg", "minilm.cfg"])
+def test_operations_are_those_of_the_weights(source, sample_corpus, tiny_bert):
+    path = CONFIGS / source if source.endswith(".cfg") else Path(source)
+    nlp = load(path, sample_corpus, str(tiny_bert), gpu_id=-1)
+    # Two layers of 32, inner width 64, and two operations for each weight.
+    assert operations_per_piece(nlp) == 2 * 2 * (4 * 32 * 32 + 2 * 32 * 64)
+
+
+def test_pieces_of_a_word(tiny_bert):
+    # "nile" is one piece, "xy" two.
+    assert pieces_per_word(tiny_bert, ["nile xy", "nile"], 3) == 4 / 3
 
 
 def test_a_process_that_fails_is_told(tmp_path):
@@ -113,7 +120,7 @@ def test_the_command_prints_a_table(run, sample_corpus, tiny_bert):
         *("--rounds", "1"),
     )
     assert done.exit_code == 0, done.output
-    measured, _, roofline = done.output.partition("million operations a word")
+    measured, _, roofline = done.output.partition("Operations in the encoders' weights")
     assert [line.split()[0] for line in roofline.splitlines()[4:7]] == ["stock", "ours,", "ours,"]
     lines = [line.split() for line in measured.splitlines() if line.startswith("stock ")]
     assert [line[1:3] + line[4:5] for line in lines] == [["1", "1", "1.00"], ["2", "1", "1.00"]]

@@ -15,6 +15,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from tokenizers import Tokenizer, models
 
+from gmb_ner.benchmark.roofline import operations_per_piece
 from gmb_ner.deploy.export import export
 from gmb_ner.deploy.package import package
 from gmb_ner.errors import InputError
@@ -60,7 +61,7 @@ def examples(nlp):
     return [Example.from_dict(nlp.make_doc(text), {"entities": ents}) for text, ents in TRAINING]
 
 
-def make(folder, encoder, *, lexical=True, cased=True, **settings):
+def make(folder, encoder, *, lexical=True, cased=True, layers=2, **settings):
     """Train a small pipeline with our own components, and write it."""
     spacy.util.fix_random_seed(0)
     nlp = spacy.blank("en")
@@ -71,6 +72,7 @@ def make(folder, encoder, *, lexical=True, cased=True, **settings):
         "context": 6,
         "case_embeddings": cased,
         "precision": "float32",
+        "transformer_config": {"num_hidden_layers": layers},
     }
     nlp.add_pipe("transformer", config={"model": transformer})
     model = contextual(**settings)
@@ -116,8 +118,11 @@ def test_entities_and_confidences_are_those_of_torch(trained, exported):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"lexical": False}, {"pooling": "reduce_mean"}, {"hidden_width": 8}, {"cased": False}],
-    ids=["one expert", "mean pooling", "hidden layer", "no case embeddings"],
+    [
+        *({"lexical": False}, {"pooling": "reduce_mean"}, {"hidden_width": 8}, {"cased": False}),
+        {"layers": 1},
+    ],
+    ids=["one expert", "mean pooling", "hidden layer", "no case embeddings", "fewer layers"],
 )
 def test_other_models(settings, tiny_bert, tmp_path):
     trained = make(tmp_path / "trained", tiny_bert, **settings)
@@ -125,6 +130,15 @@ def test_other_models(settings, tiny_bert, tmp_path):
     same, close = found(spacy.load(export(trained, tmp_path / "model", precision="fp32")))
     assert same == entities
     np.testing.assert_allclose(close, confidences, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_operations_of_a_graph_are_those_of_its_encoder_and_tags(precision, tiny_bert, tmp_path):
+    trained = make(tmp_path / "trained", tiny_bert, layers=1)
+    exported = spacy.load(export(trained, tmp_path / "model", precision=precision))
+    tags = 32 * (1 + 2 * len(exported.get_pipe("ner").labels))
+    assert operations_per_piece(spacy.load(trained)) == 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert operations_per_piece(exported) == operations_per_piece(spacy.load(trained)) + 2 * tags
 
 
 def test_settings_go_along(exported):
