@@ -77,6 +77,9 @@ SYSTEMS: dict[str, System] = {
     "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=58),
     "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=22),
     "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=21),
+    "minilm-fast": System(
+        "MiniLM's first three layers and `linear_ner`", "minilm-fast", "minilm", minutes=12
+    ),
     "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
     "study-a-bert-without-padding": System(
         "Study A without its mistake",
@@ -100,6 +103,7 @@ STEPS = (
     ("no padding in the loss", "study-a", "study-a-without-padding"),
     ("fine-tuning, all sentences, no GRU", "study-a-without-padding", "study-b"),
     ("`linear_ner` and our encoder", "minilm-stock", "minilm"),
+    ("three of the encoder's six layers", "minilm", "minilm-fast"),
     ("no padding in the loss", "study-a-bert", "study-a-bert-without-padding"),
     ("fine-tuning, all sentences, no GRU", "study-a-bert-without-padding", "study-b-bert"),
     ("`linear_ner` and our encoder", "bert-stock", "bert"),

@@ -14,6 +14,7 @@ LANG = "en"
 SIZES = {
     "bert": "trf",
     "minilm": "sm",
+    "minilm-fast": "sm_fast",
     "bert-stock": "trf_stock",
     "minilm-stock": "sm_stock",
     "cnn": "cnn",

@@ -107,7 +107,7 @@ def test_gpu_id_must_be_a_number_or_auto(gpu_id):
 
 def test_unknown_config_is_refused(cpu, tmp_path):
     with pytest.raises(
-        InputError, match="There is no config elmo: give auto, minilm, bert, minilm-stock"
+        InputError, match="There is no config elmo: give auto, minilm, minilm-fast, bert"
     ):
         make_plan("elmo", "-1")
 
@@ -130,6 +130,7 @@ def test_estimate_grows_with_words_and_falls_with_speed(monkeypatch):
     assert estimate_minutes("minilm", cpu, 100) < slow / 10
     assert estimate_minutes("minilm", cpu, 1_000_000, max_steps=60) < slow / 20
     assert estimate_minutes("minilm", cpu, 2_000_000) == pytest.approx(2 * slow)
+    assert slow / 2 < estimate_minutes("minilm-fast", cpu, 1_000_000) < slow  # of half the layers
     monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e12)
     assert estimate_minutes("minilm", cpu, 1_000_000) < slow
 
@@ -172,7 +173,10 @@ def test_command_writes_only_what_lasts(cpu, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("config", "encoder"),
-    [("minilm", "minilm"), ("minilm-stock", "minilm"), ("bert-stock", "bert"), ("cnn", None)],
+    [
+        *(("minilm", "minilm"), ("minilm-fast", "minilm"), ("minilm-stock", "minilm")),
+        *(("bert-stock", "bert"), ("study-b", "minilm"), ("cnn", None), ("bilstm-crf", None)),
+    ],
 )
 def test_encoder_of_a_config(config, encoder):
     assert encoder_of(config) == encoder
