@@ -74,11 +74,11 @@ SYSTEMS: dict[str, System] = {
         settings={"components.ner.padding_in_loss": False},
         width=WIDTH,
     ),
-    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=58),
-    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=22),
-    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=21),
+    "study-b": System("Study B, MiniLM for BERT", "study-b", "minilm", minutes=50),
+    "minilm-stock": System("MiniLM and `ner`", "minilm-stock", "minilm", minutes=26),
+    "minilm": System("MiniLM and `linear_ner`: the default", "minilm", "minilm", minutes=22),
     "minilm-fast": System(
-        "MiniLM's first three layers and `linear_ner`", "minilm-fast", "minilm", minutes=12
+        "MiniLM's first three layers and `linear_ner`", "minilm-fast", "minilm", minutes=13
     ),
     "study-a-bert": System("Study A", "study-a", "bert", width=WIDTH),
     "study-a-bert-without-padding": System(
