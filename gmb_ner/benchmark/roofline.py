@@ -22,9 +22,9 @@ def operations_per_piece(nlp: Language | HuggingFace) -> float:
     """
     if isinstance(nlp, HuggingFace):
         return 2.0 * _bert_weights(nlp.classify.model.config)
-    recognizer: Any = nlp.get_pipe(nlp.pipe_names[-1])
-    if isinstance(recognizer, OnnxNER):
-        return 2.0 * _graph_weights(recognizer.graph)
+    graphs = [pipe.graph for _, pipe in nlp.pipeline if isinstance(pipe, OnnxNER)]
+    if graphs:
+        return 2.0 * sum(map(_graph_weights, graphs))
     transformer: Any = nlp.get_pipe("transformer")
     return 2.0 * _bert_weights(transformer.model.transformer.config)
 
