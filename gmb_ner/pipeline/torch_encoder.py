@@ -5,7 +5,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from spacy.util import logger
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
 
 from gmb_ner.pipeline.packed_bert import can_pack, run_packed
 from gmb_ner.pipeline.wordpieces import CASES
@@ -38,17 +40,32 @@ class Encoder(torch.nn.Module):
         """The weights of a checkpoint: all that the config asks for, perhaps not all there are.
 
         Raises ValueError for a config that asks for more, such as layers: transformers would
-        begin them with random numbers. A pooler may be missing, as nothing reads it.
+        begin them with random numbers. A pooler may be missing, as nothing reads it. How many
+        weights of the checkpoint are left unread goes to spaCy's log.
         """
-        model, found = AutoModel.from_pretrained(
-            source, config=config, torch_dtype=torch.float32, output_loading_info=True
-        )
+        # Its own message names each of them, and wonders whether that is expected.
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            model, found = AutoModel.from_pretrained(
+                source, config=config, torch_dtype=torch.float32, output_loading_info=True
+            )
+        finally:
+            logging.set_verbosity(verbosity)
         if missing := sorted(name for name in found["missing_keys"] if "pooler" not in name):
             raise ValueError(
                 f"{source} has no weights for {missing[0]}"
                 + (f" and {len(missing) - 1} more" if missing[1:] else "")
                 + ": a setting of transformer_config, perhaps num_hidden_layers, asks for more "
                 "than it has."
+            )
+        if unread := sorted(found["unexpected_keys"]):
+            logger.warning(
+                "%s: %d of its weights are not read, from %s to %s",
+                source,
+                len(unread),
+                unread[0],
+                unread[-1],
             )
         return cls(model)
 

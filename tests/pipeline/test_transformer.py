@@ -553,9 +553,13 @@ def test_no_averages_unless_asked_for(tiny_bert, vocab):
         assert equal(weights(model), before)
 
 
-def test_only_the_first_layers(tiny_bert, vocab):
+def test_only_the_first_layers(tiny_bert, vocab, caplog, capfd):
     whole = load(tiny_bert, transformer_config=NO_DROPOUT)
+    assert not caplog.messages
     first = load(tiny_bert, transformer_config=NO_DROPOUT | {"num_hidden_layers": 1})
+    (told,) = caplog.messages
+    assert "16 of its weights are not read, from encoder.layer.1.attention" in told
+    assert "BertModel" not in "".join(capfd.readouterr())  # nor does transformers say it again
     first = first.from_bytes(first.to_bytes())
     layers = [model.transformer.transformer.encoder.layer for model in (first, whole)]
     assert len(layers[0]) == 1 < len(layers[1])
