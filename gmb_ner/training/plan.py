@@ -28,7 +28,7 @@ _OURS = {"minilm", "minilm-fast", "bert"}  # the configs of `gmb_ner.Transformer
 
 # Parameters that each piece is multiplied with: all but the embeddings.
 _DENSE_PARAMETERS = {"minilm": 10.7e6, "bert": 85.6e6}
-_LAYERS_READ = {"minilm-fast": 0.5}  # of the encoder's, where not all are
+_LAYERS_READ = {"minilm-fast": 0.5}  # the share of the encoder's layers that its config keeps
 _EPOCHS = {
     **{"minilm": 2, "minilm-fast": 2, "bert": 5, "minilm-stock": 2, "bert-stock": 5, "study-b": 5},
     # Of 1,250 sentences, read 20 times.

@@ -130,7 +130,7 @@ def test_estimate_grows_with_words_and_falls_with_speed(monkeypatch):
     assert estimate_minutes("minilm", cpu, 100) < slow / 10
     assert estimate_minutes("minilm", cpu, 1_000_000, max_steps=60) < slow / 20
     assert estimate_minutes("minilm", cpu, 2_000_000) == pytest.approx(2 * slow)
-    assert slow / 2 < estimate_minutes("minilm-fast", cpu, 1_000_000) < slow  # of half the layers
+    assert slow / 2 < estimate_minutes("minilm-fast", cpu, 1_000_000) < slow  # half the layers
     monkeypatch.setattr(plan, "matmul_flops", lambda gpu_id, half: 1e12)
     assert estimate_minutes("minilm", cpu, 1_000_000) < slow
 
