@@ -76,8 +76,9 @@ def make_row(row: Row, place: Place, stop: threading.Event | None = None) -> dic
 
     stop: once another thread sets it, what runs is ended and CancelledError raised.
     Returns what `gmb_ner.evaluation.evaluate.evaluate` found, and besides: `row`, `sentence_counts`
-    and `forms` (see `score`); `training` (seconds, words_per_second, peak_bytes), `prediction`
-    (words_per_second, peak_bytes) and `model_bytes`. Raises RowError where a process fails.
+    and `forms` (see `score_row`); `training` and `prediction`, each with the `seconds` that its
+    process took, `words_per_second` and `peak_bytes`; and `model_bytes`. Raises RowError where a
+    process fails.
     """
     folder = Path(place.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,7 @@ def make_row(row: Row, place: Place, stop: threading.Event | None = None) -> dic
             "peak_bytes": trained["peak_bytes"],
         },
         "prediction": {
+            "seconds": scored["seconds"],
             "words_per_second": result["words_per_second"],
             "peak_bytes": scored["peak_bytes"],
         },

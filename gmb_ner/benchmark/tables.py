@@ -19,16 +19,17 @@ from gmb_ner.evaluation.scores import f_score
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 HEADER = (
     "| system | strict F1 | 95 % | against the default (95 %) | raw text | macro F1 | ECE | "
-    "train | words/s | memory, train and predict | size |"
+    "train, score | words/s | memory, train and predict | size |"
 )
 ALIGNED = "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 COLUMNS = HEADER.count("|") - 1
+PROCESSES = ("training", "prediction")  # of a row, as its result names them
 
 Results = Mapping[Row, dict[str, Any]]
 
 
 def tables(outcomes: Sequence[Outcome]) -> str:
-    """A table for each protocol, one by share of the training part, then what failed."""
+    """A table for each protocol, one by share of the training part, the time, what failed."""
     results = results_by_row(outcomes)
     parts = []
     for protocol in dict.fromkeys(outcome.row.protocol for outcome in outcomes):
@@ -41,11 +42,25 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         parts.append("\n".join(["### By share of the training part, strict F1", "", *curves]))
     if folds := _folds(results):
         parts.append("\n".join(["### All folds", "", *folds]))
+    if results:
+        parts.append(_time(results))
     failed = [o for o in outcomes if o.result is None and not o.open]
     if failed:
         lines = (f"- {o.row.protocol}, {o.row.name}: {o.reason}" for o in failed)
         parts.append("\n".join(["Failed:", "", *lines]))
     return "\n\n".join(parts) + "\n"
+
+
+def _time(results: Results) -> str:
+    took = {
+        row: sum(result[kind]["seconds"] for kind in PROCESSES) / 60
+        for row, result in results.items()
+    }
+    on_one_core = sum(minutes for row, minutes in took.items() if SYSTEMS[row.system].one_core)
+    return (
+        f"Training and scoring took {sum(took.values()):.0f} minutes, rows added up; "
+        f"{on_one_core:.0f} of them are of rows that use one core, made several at a time."
+    )
 
 
 def _folds(results: Results) -> list[str]:
@@ -131,9 +146,9 @@ def _line(title: str, row: Row, result: dict[str, Any], results: Results) -> str
         points(result["raw_text"]["ents_f"]),
         points(result["gold_tokens"]["macro_f"]),
         f"{calibration['ece']:.3f}" if calibration else "",
-        f"{result['training']['seconds'] / 60:.0f} min",
+        " + ".join(f"{result[kind]['seconds'] / 60:.0f}" for kind in PROCESSES) + " min",
         f"{result['prediction']['words_per_second']:,.0f}",
-        " and ".join(_giga(result[kind]["peak_bytes"]) for kind in ("training", "prediction")),
+        " and ".join(_giga(result[kind]["peak_bytes"]) for kind in PROCESSES),
         f"{result['model_bytes'] / 1e6:,.0f} MB",
     ]
     return f"| {' | '.join(cells)} |"

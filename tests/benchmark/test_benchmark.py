@@ -97,6 +97,7 @@ def test_a_row_and_what_is_known_of_it(outcome, place):
     assert result["model_bytes"] > 10_000
     for kind in ("training", "prediction"):
         assert result[kind]["words_per_second"] > 0
+        assert result[kind]["seconds"] > 0.5  # a process that imports spaCy
         assert result[kind]["peak_bytes"] > 50e6
 
 
@@ -338,6 +339,20 @@ def test_tables_and_plots(outcome, place, tmp_path):
         for name in ("scores", "speed", "labels", "forms", "reliability", "learning")
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_what_the_rows_took_is_told(outcome):
+    def took(system, train, score):
+        seconds = {"training": 60 * train, "prediction": 60 * score}
+        costs = {kind: {**outcome.result[kind], "seconds": s} for kind, s in seconds.items()}
+        return Outcome(Row(system), outcome.result | costs)
+
+    text = tables([took("crf", 9, 1), took("minilm", 19.4, 5.6)])
+    assert "| 9 + 1 min |" in text and "| 19 + 6 min |" in text
+    assert (
+        "\n\nTraining and scoring took 35 minutes, rows added up; 10 of them are of rows that use "
+        "one core, made several at a time.\n" in text
+    )
 
 
 def test_what_a_step_is_worth_is_told(outcome):
