@@ -19,7 +19,7 @@ from gmb_ner.evaluation.scores import f_score
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 HEADER = (
     "| system | strict F1 | 95 % | against the default (95 %) | raw text | macro F1 | ECE | "
-    "train, score | words/s | memory, train and predict | size |"
+    "train, score | words/s | memory (GB), train and predict | size |"
 )
 ALIGNED = "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 COLUMNS = HEADER.count("|") - 1

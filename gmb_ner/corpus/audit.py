@@ -188,16 +188,25 @@ def count_entities(sentences: Iterable[Sentence]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _duplicates(sentences: Sequence[Sentence]) -> dict[str, int]:
-    """Sentences with the very same words: surplus copies, groups, groups with different tags."""
+def _duplicates(sentences: Sequence[Sentence]) -> dict[str, int | float | None]:
+    """Sentences with the very same words: surplus copies, groups, groups with different tags.
+
+    `agreement` is the strict F1 (0..1) of the entities of each group's second sentence against its
+    first, None where these have none: what the annotation scores against itself. A group counts
+    once, as some sentence of routine may come dozens of times.
+    """
     groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for sentence in sentences:
         groups.setdefault(sentence.words, []).append(sentence.tags)
     repeated = [tags for tags in groups.values() if len(tags) > 1]
+    pairs = [(set(spans(first)), set(spans(second))) for first, second, *_ in repeated]
+    entities = sum(len(first) + len(second) for first, second in pairs)
+    agreed = sum(len(first & second) for first, second in pairs)
     return {
         "surplus_copies": sum(len(tags) - 1 for tags in repeated),
         "repeated_groups": len(repeated),
         "repeated_groups_with_conflicting_tags": sum(len(set(tags)) > 1 for tags in repeated),
+        "agreement": 2 * agreed / entities if entities else None,
         "distinct_normalised": len({normalise(sentence.words) for sentence in sentences}),
     }
 

@@ -78,11 +78,14 @@ def _experts(nlp: Language, trained: Path) -> tuple[Model, SparseLinear | None]:
 
     Raises InputError for pipelines that hold anything else.
     """
-    factories = [nlp.get_pipe_meta(name).factory for name in nlp.pipe_names]
-    if nlp.pipe_names != ["transformer", "ner"] or factories != ["transformer", "linear_ner"]:
+    factories = {name: nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
+    working = {
+        name: factory for name, factory in factories.items() if factory != "trf_data_cleaner"
+    }
+    if working != {"transformer": "transformer", "ner": "linear_ner"}:
         raise InputError(
-            f"{trained} holds {', '.join(nlp.pipe_names)} ({', '.join(factories)}): only pipelines "
-            "of transformer and ner (transformer, linear_ner) can be exported."
+            f"{trained} holds {', '.join(factories)} ({', '.join(factories.values())}): only "
+            "pipelines of transformer and ner (transformer, linear_ner) can be exported."
         )
     architecture = nlp.config["components"]["transformer"]["model"]["@architectures"]
     if architecture != ARCHITECTURE:

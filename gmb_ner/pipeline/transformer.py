@@ -4,9 +4,11 @@ Stands where `spacy-transformers.TransformerModel.v3` does, for the same listene
 module does not import torch; making the model does.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import spacy
+from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Model, chain
 from thinc.types import Floats2d, Ragged
@@ -115,6 +117,23 @@ def create_transformer_listener(
     model.set_ref("listener", listener)
     model.attrs["predict_rows"] = predict_word_rows
     return model
+
+
+@Language.factory("trf_data_cleaner", assigns=["doc._.trf_data"])
+def create_trf_data_cleaner(nlp: Language, name: str) -> Callable[[Doc], Doc]:
+    """Create the last component, which lets the transformer's output go.
+
+    A Doc that keeps it keeps that of all Docs which were read together. spaCy's `doc_cleaner` does
+    not do, as it always sets `doc.tensor` to None too, which `doc.vector` cannot read (spaCy 3.8).
+    """
+    return let_trf_data_go
+
+
+def let_trf_data_go(doc: Doc) -> Doc:
+    """Set `doc._.trf_data` to None, where there is one."""
+    if doc.has_extension("trf_data"):
+        doc._.trf_data = None
+    return doc
 
 
 @spacy.registry.architectures("gmb_ner.Tok2VecTransformer.v1")

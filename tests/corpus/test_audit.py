@@ -100,10 +100,22 @@ def test_sentences_tags_and_entities_are_counted(read):
         "surplus_copies": 1,  # 3 has the words of 1, and other tags
         "repeated_groups": 1,
         "repeated_groups_with_conflicting_tags": 1,
+        "agreement": pytest.approx(2 / 3),  # of the entities per and per, tim
         "distinct_normalised": 2,  # 4 is another copy but for its letters' case
     }
     assert audited["tags"] == {"O": 4, "B-per": 3, "B-geo": 1, "B-tim": 1}
     assert audited["entities"] == {"count": 5, "per": 3, "geo": 1, "tim": 1}
+
+
+def test_repeated_sentences_agree_as_far_as_their_first_two(read):
+    def agreement(*tags):
+        rows = "".join(f"{n},Oslo,{tag}\n" for n, tag in enumerate(tags))
+        return audit(read(f"id,word,tag\n{rows}8,slept,O\n9,Ada,B-per\n"))["sentences"]["agreement"]
+
+    assert agreement("B-geo", "B-geo", "O") == 1.0
+    assert agreement("B-geo", "B-org", "B-geo") == 0.0
+    assert agreement("O", "O") is None
+    assert agreement("B-geo") is None
 
 
 def test_the_account_says_how_the_file_was_read_and_is_json(read):

@@ -7,6 +7,8 @@ and CI's other tests stand for it.
 import os
 from pathlib import Path
 
+import pytest
+
 from gmb_ner.assets.corpus import VARIABLE, fetch_corpus
 from gmb_ner.corpus import gmb
 from gmb_ner.corpus.check import check_corpus
@@ -42,6 +44,7 @@ def check_audit(audited):
     assert (found["words_min"], found["words_median"], found["words_max"]) == (1, 21, 104)
     assert (found["surplus_copies"], found["repeated_groups"]) == (384, 298)
     assert found["repeated_groups_with_conflicting_tags"] == 35
+    assert found["agreement"] == pytest.approx(0.9323, abs=5e-5)
     assert audited["alignment"]["share_aligned"] >= 0.999
 
 

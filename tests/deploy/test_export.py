@@ -81,6 +81,7 @@ def make(folder, encoder, *, lexical=True, cased=True, layers=2, **settings):
         experts = {"contextual": model, "lexical": table}
         model = {"@architectures": "gmb_ner.ExpertTaggers.v1", "*": experts}
     nlp.add_pipe("linear_ner", name="ner", config={"model": model, **SETTINGS})
+    nlp.add_pipe("trf_data_cleaner")  # as in our configs
     data = examples(nlp)
     optimizer = nlp.initialize(lambda: data)
     optimizer.learn_rate = 0.01

@@ -11,7 +11,6 @@ import pytest
 import spacy
 import srsly
 import typer
-from spacy.tokens import Doc
 from spacy.training import Example
 
 from gmb_ner.__main__ import app
@@ -66,8 +65,6 @@ def installed(sample_corpus, tmp_path_factory):
 def at_work(installed, monkeypatch):
     monkeypatch.syspath_prepend(str(installed))
     monkeypatch.chdir(installed)
-    # The pipeline of README has an encoder, which leaves its output there.
-    Doc.set_extension("trf_data", default=None, force=True)
     yield
     for name in PACKAGES:
         sys.modules.pop(name, None)

@@ -64,8 +64,17 @@ def run(tiny_bert, sample_corpus, tmp_path_factory):
 
 def test_trained_from_the_local_directory(run):
     nlp = spacy.load(run / "training" / "model-best")
-    assert nlp.pipe_names == ["transformer", "ner"]
+    assert nlp.pipe_names == ["transformer", "ner", "trf_data_cleaner"]
     assert nlp.get_pipe("transformer").model.transformer.config.hidden_size == 32
+
+
+def test_docs_do_not_keep_the_output_of_the_encoder(run):
+    path = run / "training" / "model-best"
+    docs = list(spacy.load(path).pipe(["Heavy rain fell in Oslo.", "Ada slept."]))
+    assert [doc._.trf_data for doc in docs] == [None, None]
+    assert [doc.vector.size for doc in docs] == [0, 0]  # which spaCy's doc_cleaner would break
+    kept = spacy.load(path, exclude=["trf_data_cleaner"])("Heavy rain fell in Oslo.")
+    assert kept._.trf_data.model_output.last_hidden_state.shape[-1] == 32
 
 
 def test_wheels(run):
