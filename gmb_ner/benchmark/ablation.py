@@ -22,6 +22,7 @@ from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, scored_doc
 from gmb_ner.evaluation.scores import f_score, sentence_counts
 from gmb_ner.files import read_object, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
+from gmb_ner.pipeline.loading import pipe_before
 from gmb_ner.training.reader import untagged_copy
 from gmb_ner.training.train import train
 
@@ -187,8 +188,7 @@ def _scored(nlp: Language, docs: Sequence[Doc]) -> tuple[list[ScoredDoc], list[S
     decoded, argmax = [], []
     for references in minibatch(docs, nlp.batch_size):
         blank = [untagged_copy(reference) for reference in references]
-        with nlp.select_pipes(disable="ner"):
-            predicted = list(nlp.pipe(blank))
+        predicted = list(pipe_before(nlp, "ner", blank))
         scores = recognizer.tag_scores(predicted)
         recognizer.set_annotations(predicted, recognizer.decode(predicted, scores))
         best = [recognizer.tags[i] for i in to_numpy(scores).argmax(axis=1)]

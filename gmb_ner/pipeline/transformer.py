@@ -125,6 +125,7 @@ def create_trf_data_cleaner(nlp: Language, name: str) -> Callable[[Doc], Doc]:
 
     A Doc that keeps it keeps that of all Docs which were read together. spaCy's `doc_cleaner` does
     not do, as it always sets `doc.tensor` to None too, which `doc.vector` cannot read (spaCy 3.8).
+    Add components that listen to the transformer before it: later ones would read zeros.
     """
     return let_trf_data_go
 

@@ -2,15 +2,20 @@ import json
 from pathlib import Path
 
 import pytest
+import spacy
 from spacy.lang.en import English
 from spacy.util import load_config, load_model_from_config
 from spacy.vocab import Vocab
 
-from gmb_ner.benchmark.ablation import ablate, strict_spans, table
+from gmb_ner.benchmark.ablation import ablate, score, strict_spans, table
 from gmb_ner.benchmark.variants import VARIANTS
 from gmb_ner.corpus.docs import annotated_sentences
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
+from gmb_ner.evaluation.scored import scored_doc
+from gmb_ner.evaluation.scores import sentence_counts
+from gmb_ner.training.reader import untagged_copy
+from gmb_ner.training.train import train
 
 CONFIG = Path(__file__).parents[2] / "configs" / "minilm.cfg"
 
@@ -55,6 +60,18 @@ def test_runs_once_each_and_goes_on_where_it_was(sample_corpus, tiny_bert, tmp_p
     dev, train = (load_docs(sample_corpus / f"{part}.spacy", vocab) for part in ("dev", "train"))
     scored = sum(1 for doc in [*dev, *train[2::8]] for _ in annotated_sentences(doc))
     assert len(result["context"]) == len(result["sentences"]) == len(result["argmax"]) == scored
+
+
+def test_what_is_scored_is_what_the_pipeline_finds(sample_corpus, tiny_bert, tmp_path):
+    train(
+        CONFIG, sample_corpus, tmp_path, name="minilm", encoder_path=str(tiny_bert), max_steps=40
+    )  # fmt: skip
+    nlp = spacy.load(tmp_path / "model-best")
+    docs = load_docs(sample_corpus / "test.spacy", nlp.vocab)
+    found = map(scored_doc, docs, nlp.pipe(untagged_copy(doc) for doc in docs))
+    counts = sentence_counts(found)
+    assert counts.sum(axis=0).min() > 0
+    assert score(tmp_path / "model-best", docs)["context"] == counts.tolist()
 
 
 def test_unknown_variant(sample_corpus, tmp_path):
