@@ -24,6 +24,7 @@ from spacy.language import Language
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import gmb_ner
+from gmb_ner.errors import InputError
 from gmb_ner.pipeline.labels import LABELS
 from gmb_ner.serve.answers import SCHEMES, answer, named
 from gmb_ner.serve.batching import Batcher, BusyError
@@ -53,7 +54,13 @@ def create_app(
     """Create the application (ASGI).
 
     nlp: a pipeline; its own threshold stays the lowest. api_key: see `guard.Guard`.
+    Raises InputError for texts longer than the pipeline reads.
     """
+    if limits.text_chars > nlp.max_length:
+        raise InputError(
+            f"Texts of {limits.text_chars:,} characters are more than the pipeline reads at once: "
+            f"allow {nlp.max_length:,} at most."
+        )
     name = name_of(nlp)
     registry = CollectorRegistry()
     requests = Counter("gmb_ner_requests", "Requests", ["path", "status"], registry=registry)
@@ -97,13 +104,16 @@ def create_app(
 
     @app.middleware("http")
     async def observe(request: Request, call_next: Any) -> Response:
-        started = time.perf_counter()
-        response: Response = await call_next(request)
-        route = request.scope.get("route")
-        path = getattr(route, "path", "other")  # not what was asked for, which anyone can invent
-        requests.labels(path, response.status_code).inc()
-        seconds.labels(path).observe(time.perf_counter() - started)
-        return response
+        started, status = time.perf_counter(), 500  # which is the answer if this raises
+        try:
+            response: Response = await call_next(request)
+            status = response.status_code
+            return response
+        finally:
+            route = request.scope.get("route")
+            path = getattr(route, "path", "other")  # not what was asked, which anyone can invent
+            requests.labels(path, status).inc()
+            seconds.labels(path).observe(time.perf_counter() - started)
 
     app.add_middleware(
         Guard,

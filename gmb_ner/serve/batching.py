@@ -97,6 +97,7 @@ class Batcher:
             wanted = [one for one in batch if not one.found.done()]
             try:
                 if wanted:
+                    self.read(len(wanted))
                     await self._read(wanted)
             finally:
                 for one in batch:
@@ -104,15 +105,16 @@ class Batcher:
                     self._queue.task_done()
 
     async def _read(self, wanted: Sequence[_Waiting]) -> None:
-        self.read(len(wanted))
         texts = [one.text for one in wanted]
         loop = asyncio.get_running_loop()
         try:
             found = await loop.run_in_executor(self._thread, self._find, texts)
         except Exception as error:  # whatever it is, those who wait have to hear of it
-            for one in wanted:
-                if not one.found.done():
-                    one.found.set_exception(error)
+            if len(wanted) > 1:  # and only those whose text it was
+                for one in wanted:
+                    await self._read([one])
+            elif not wanted[0].found.done():
+                wanted[0].found.set_exception(error)
             return
         for one, entities in zip(wanted, found, strict=True):
             if not one.found.done():

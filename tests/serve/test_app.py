@@ -3,7 +3,9 @@
 import pytest
 import spacy
 from fastapi.testclient import TestClient
+from spacy.language import Language
 
+from gmb_ner.errors import InputError
 from gmb_ner.serve.app import create_app, name_of
 from gmb_ner.serve.messages import Limits
 
@@ -157,6 +159,24 @@ def test_health_metrics_and_headers(client):
     assert "access-control-allow-origin" not in headers
     preflight = client.options("/v1/entities", headers={"origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in preflight.headers
+
+
+def test_errors_of_ours_are_counted(monkeypatch):
+    class Broken(Language):
+        def pipe(self, texts, **kwargs):
+            if "bad" in texts:
+                raise RuntimeError("ours")
+            return super().pipe(texts, **kwargs)
+
+    with TestClient(create_app(Broken(), LIMITS), raise_server_exceptions=False) as client:
+        assert client.post("/v1/entities", json={"text": "bad"}).status_code == 500
+        metrics = client.get("/metrics").text
+    assert 'gmb_ner_requests_total{path="/v1/entities",status="500"} 1.0' in metrics
+
+
+def test_texts_longer_than_the_pipeline_reads_are_not_promised(pipeline):
+    with pytest.raises(InputError, match="more than the pipeline reads at once: allow 1,000,000"):
+        create_app(pipeline, Limits(text_chars=1_000_001))
 
 
 def test_the_page_and_its_files(client):

@@ -62,6 +62,23 @@ def test_an_error_reaches_those_who_wait_and_no_others(pipeline):
     assert found[0].text == "Oslo"
 
 
+def test_an_error_of_one_text_does_not_reach_those_that_were_read_with_it(pipeline):
+    class Fragile:
+        def pipe(self, texts, batch_size):
+            if "bad" in texts:
+                raise ValueError("cannot read this")
+            return pipeline.pipe(texts, batch_size=batch_size)
+
+    async def work(batcher):
+        asked = (batcher.entities([text]) for text in ("Oslo", "bad", "Nairobi"))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    ((oslo, error, nairobi), sizes) = run(Fragile(), work, linger=0.05)
+    assert [found[0].text for (found,) in (oslo, nairobi)] == ["Oslo", "Nairobi"]
+    assert isinstance(error, ValueError)
+    assert sizes == [3]
+
+
 def test_what_nobody_waits_for_any_more_is_not_read(pipeline):
     async def work(batcher):
         given_up = asyncio.create_task(batcher.entities(["Oslo"]))
