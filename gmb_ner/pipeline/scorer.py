@@ -60,25 +60,43 @@ def score_entities(
     number of gold entities scored) and macro_f, the mean F of the labels with support. A label
     that was only predicted is listed with support 0 and weighs on the micro scores, but stays out
     of macro_f: its F cannot be other than 0, so that a single stray prediction would cost as much
-    as failing a whole label. All values are None where there is neither gold nor prediction.
+    as failing a whole label. One that was only predicted where nothing counts is not listed. All
+    values are None where there is neither gold nor prediction.
     """
     support: Counter[str] = Counter()
+    predicted: set[str] = set()
 
     def counted() -> Iterator[Example]:
         for example in relabel(examples, label_map):
             if example.reference.has_annotation("ENT_IOB"):
                 support.update(ent.label_ for ent in example.reference.ents)
+                predicted.update(_counted_predictions(example))
             yield example
 
     scores: dict[str, Any] = get_ner_prf(counted())
     per_type: dict[str, dict[str, float]] | None = scores["ents_per_type"]
     if per_type is None:
         return {**scores, "macro_f": None}
-    with_support = {label: {**prf, "support": support[label]} for label, prf in per_type.items()}
+    with_support = {
+        label: {**prf, "support": support[label]}
+        for label, prf in per_type.items()
+        if label in support or label in predicted
+    }
     scores["ents_per_type"] = dict(sorted(with_support.items()))
     f_scores = [prf["f"] for prf in with_support.values() if prf["support"]]
     scores["macro_f"] = sum(f_scores) / len(f_scores) if f_scores else 0.0
     return scores
+
+
+def _counted_predictions(example: Example) -> Iterator[str]:
+    """The labels of the predictions that `get_ner_prf` counts; it lists those of all others too."""
+    aligned = example.alignment.x2y
+    for ent in example.predicted.ents:
+        indices = aligned[ent.start : ent.end]
+        if len(indices) and all(
+            token.ent_iob for token in example.reference[indices[0] : indices[-1] + 1]
+        ):
+            yield ent.label_
 
 
 def relabel(
