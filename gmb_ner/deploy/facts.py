@@ -8,6 +8,7 @@ from typing import Any
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
 from gmb_ner.reproduce import run_command
+from gmb_ner.training.plan import CONFIGS
 
 # The licence of the trained weights where they are free to have one: that of both encoders.
 OWN_LICENCE = "Apache-2.0"
@@ -93,8 +94,9 @@ def read_facts(
         )
     licence = str(template.get("license") or "auto")
     if licence == "auto":
-        known = sample or corpus == "gmb"
-        licence = OWN_LICENCE if known else UNKNOWN_LICENCE
+        encoder = trained.get("encoder")
+        free = encoder.get("licence") == OWN_LICENCE if encoder else trained["config"] in CONFIGS
+        licence = OWN_LICENCE if free and (sample or corpus == "gmb") else UNKNOWN_LICENCE
     return Facts(
         corpus=corpus,
         sample=sample,

@@ -1,6 +1,7 @@
 """Which config is trained, on what, and how long that will take: settled before anything long."""
 
 from collections.abc import Callable
+from configparser import Error as ConfigParserError
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ _OTHER_WORDS_PER_SECOND = {"ours": 10_000, "stock": 6_000}
 class Plan:
     """What a run will do.
 
-    config: one of `NAMES`, or the stem of a user's own file; path: the file.
+    config: one of `NAMES`, or what names a user's own file, without folders if these are those of
+        one machine; path: the file.
     encoder: key in `gmb_ner.assets.encoders.ENCODERS`, or None where nothing is to be fetched.
     reason: of the choice, in words.
     minutes: estimate of the training time on the whole corpus; None for a user's own config.
@@ -166,6 +168,10 @@ def _own_config(config: str, device: Device, why_device: str) -> Plan:
             "file."
         )
     reason = f"the config file {config} was named; {device.name}, as {why_device}"
-    paths = Config().from_disk(path, interpolate=False).get("paths", {})
+    try:
+        paths = Config().from_disk(path, interpolate=False).get("paths", {})
+    except (ValueError, ConfigParserError) as error:
+        raise InputError(f"{config} is no config that spaCy can read ({error}).") from error
     encoder = "minilm" if paths.get("encoder") == "assets/minilm" else None
-    return Plan(path.stem, config, encoder, device.gpu_id, reason, None)
+    name = path.name if path.is_absolute() else path.as_posix()
+    return Plan(name, config, encoder, device.gpu_id, reason, None)

@@ -281,6 +281,22 @@ def test_a_corpus_of_ones_own_gives_name_and_no_licence(plain_model, run_files, 
     assert "Groningen" not in meta["description"]
 
 
+@pytest.mark.parametrize(
+    ("run", "free"),
+    [
+        ({"config": "minilm", "encoder": ENCODER}, True),
+        ({"config": "bert", "encoder": {**ENCODER, "licence": None}}, False),  # a user's own one
+        ({"config": "mine/own.cfg", "encoder": None}, False),  # which may name any checkpoint
+        ({"config": "mine/own.cfg", "encoder": ENCODER}, True),
+        ({"config": "crf", "encoder": None}, True),
+    ],
+)
+def test_weights_are_ours_to_license_only_where_all_they_come_from_is_known(run, free, run_files):
+    files = run_files(run=run, scores={"config": run["config"]})
+    del files["project"]
+    assert read_facts(**files).licence.startswith("Apache-2.0" if free else "unknown")
+
+
 @pytest.mark.parametrize("single", [False, True])
 def test_the_card_tells_that_sentences_were_read_alone(single, plain_model, run_files, tmp_path):
     files = run_files(scores={"single_sentences": single})

@@ -116,10 +116,21 @@ def test_own_config_file(cpu, tmp_path):
     path = tmp_path / "mine.cfg"
     path.write_text('[paths]\nencoder = "assets/minilm"\n', encoding="utf-8")
     made = make_plan(str(path), "-1")
-    assert (made.config, made.path, made.encoder) == ("mine", str(path), "minilm")
+    assert (made.config, made.path, made.encoder) == ("mine.cfg", str(path), "minilm")
     assert made.minutes is None
     path.write_text("[paths]\ntrain = null\n", encoding="utf-8")
     assert make_plan(str(path), "-1").encoder is None
+    path.write_text("encoder = 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.cfg is no config that spaCy can read"):
+        make_plan(str(path), "-1")
+
+
+def test_own_config_file_is_not_taken_for_ours_of_its_name(cpu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "minilm.cfg").write_text("[paths]\ntrain = null\n", encoding="utf-8")
+    made = make_plan("mine/minilm.cfg", "-1")
+    assert made.config == "mine/minilm.cfg" and made.config not in plan.CONFIGS
 
 
 def test_estimate_grows_with_words_and_falls_with_speed(monkeypatch):
