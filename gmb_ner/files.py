@@ -1,5 +1,6 @@
 """Files and folders that are written whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gmb_ner.errors import InputError
+
+# Read once, as it can only be read by changing it, which other threads would notice.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
@@ -26,15 +31,30 @@ def writing(target: Path) -> Iterator[None]:
     """Turn what the system says about a place that cannot be written to into one sentence.
 
     target (Path): The file or folder that the block makes.
-    RAISES: InputError if the block fails with an OSError.
+    RAISES: InputError if the block fails with an OSError that speaks of this place.
     """
     try:
         yield
     except OSError as error:
+        if not _speaks_of(error, target.absolute().parent):
+            raise
         raise InputError(
             f"{target} cannot be written ({error.strerror or error}): "
             "free or allow the place, or choose another one, and run again."
         ) from error
+
+
+def _speaks_of(error: OSError, folder: Path) -> bool:
+    """Whether a folder, what is in it or what it is in is the matter.
+
+    Libraries raise OSErrors of their own, without a number, for what has no file to do with it.
+    """
+    if error.errno is None:
+        return False
+    if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True  # a stream does not say where it was writing
+    named = Path(os.fsdecode(error.filename)).absolute()
+    return named.is_relative_to(folder) or folder.is_relative_to(named)
 
 
 @contextmanager
@@ -54,7 +74,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         part = Path(name)
         try:
             yield part
-            part.chmod(0o644)  # mkstemp's own mode would hide the file from everybody else
+            part.chmod(0o666 & ~_UMASK)  # mkstemp's own mode hides it from everybody else
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -72,6 +92,22 @@ def work_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
             yield Path(work)
+
+
+def take_place(new: Path, target: Path) -> None:
+    """Let a folder take the place of another, which stays where it is if that fails.
+
+    new (Path): The folder, in a `work_folder` of the target; the former one is put beside it.
+    """
+    former = new.with_name(f"{new.name}.former")
+    if target.exists():
+        target.replace(former)
+    try:
+        new.replace(target)
+    except OSError:
+        if former.exists():
+            former.replace(target)
+        raise
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:

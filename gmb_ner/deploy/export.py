@@ -1,6 +1,5 @@
 """Export a trained pipeline to one that needs no torch: encoder and tags become an ONNX graph."""
 
-import shutil
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +13,10 @@ from thinc.api import Model
 from thinc.util import to_numpy
 
 from gmb_ner.errors import InputError
-from gmb_ner.files import work_folder
+from gmb_ner.files import take_place, work_folder
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.linear_ner import LinearNER
-from gmb_ner.pipeline.loading import reads_sentences
+from gmb_ner.pipeline.loading import load_model, pipe_before, reads_sentences
 from gmb_ner.pipeline.onnx_ner import INPUTS, OnnxNER
 
 ARCHITECTURE = "gmb_ner.TransformerModel.v1"
@@ -36,12 +35,13 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
     """Write a pipeline with one component, `onnx_ner`, that finds what `trained` finds.
 
     trained: the folder of a pipeline of `transformer` (`gmb_ner.TransformerModel.v1`) and `ner`
-        (`linear_ner`). output: the folder to write; one that is there is replaced at the end.
+        (`linear_ner`). output: the folder to write; an earlier export there is replaced at the end.
     precision: "fp32", or "int8": matrix products of 8-bit integers (weights by channel, inputs by
         their range at run time), word embeddings and lexical weights in 8 bits; a quarter of the
         size.
 
-    Raises InputError for other pipelines, or where the float32 graph gives other scores than torch.
+    Raises InputError for other pipelines, where the float32 graph gives other scores than torch,
+    and for an output that holds something else than an export.
     """
     if precision not in PRECISIONS:
         raise InputError(f"There is no precision {precision}: choose from {', '.join(PRECISIONS)}.")
@@ -49,12 +49,16 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
         raise InputError(
             f"{trained} is not a trained pipeline; make it with `spacy project run train`."
         )
+    if not _replaceable(output):
+        raise InputError(
+            f"{output} is there and is no exported pipeline: name a new folder for the export."
+        )
     for library in ("onnx", "onnxruntime"):
         if find_spec(library) is None:
             raise InputError(
                 f"export needs {library}, which is missing: pip install -e '.[onnx,export]'."
             )
-    nlp = spacy.load(trained)
+    nlp = load_model(trained)
     contextual, lexical = _experts(nlp, trained)
     with work_folder(output) as work:
         graph = work / "fp32.onnx"
@@ -67,10 +71,20 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
             exported = _pipeline(nlp, contextual, small, (work / "int8.onnx").read_bytes())
         exported.meta["description"] = nlp.meta.get("description", "")
         exported.to_disk(work / "pipeline")
-        if output.exists():
-            shutil.rmtree(output)
-        (work / "pipeline").replace(output)
+        take_place(work / "pipeline", output)
     return output
+
+
+def _replaceable(output: Path) -> bool:
+    """Whether nothing of the user's is lost if an export takes a folder's place."""
+    if not output.exists():
+        return True
+    if not output.is_dir() or output.is_symlink():
+        return False
+    if not any(output.iterdir()):
+        return True
+    config = output / "config.cfg"
+    return config.is_file() and 'factory = "onnx_ner"' in config.read_text(encoding="utf-8")
 
 
 def _experts(nlp: Language, trained: Path) -> tuple[Model, SparseLinear | None]:
@@ -232,8 +246,7 @@ def _hold_against(nlp: Language, exported: Language) -> None:
     """Raise InputError where the graph's scores of some texts are not torch's."""
     component: Any = exported.get_pipe("ner")
     recognizer: Any = nlp.get_pipe("ner")
-    with nlp.select_pipes(disable="ner"):
-        docs = list(nlp.pipe(PROBES))
+    docs = list(pipe_before(nlp, "ner", PROBES))
     worst = float(np.abs(to_numpy(recognizer.tag_scores(docs)) - component.tag_scores(docs)).max())
     if not worst <= TOLERANCE:
         raise InputError(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.language import Language
 from thinc.api import require_cpu
 
@@ -19,6 +18,7 @@ from gmb_ner.deploy.cleanroom import CleanRoom
 from gmb_ner.errors import InputError
 from gmb_ner.files import file_digest, read_object, write_json
 from gmb_ner.pipeline.labels import DISPLACY_COLORS, LABELS
+from gmb_ner.pipeline.loading import load_model
 
 _REMEDY = "make it with `spacy project run package`"
 _STORY = (
@@ -175,7 +175,7 @@ def _load(model: Path) -> Language:
             f"{model} is not a trained pipeline; make it with `spacy project run train`."
         )
     require_cpu()
-    return spacy.load(model)
+    return load_model(model)
 
 
 def _wheels(packages: Path, made: dict[str, Any]) -> list[Path]:

@@ -14,6 +14,7 @@ from thinc.api import Config
 
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
+from gmb_ner.pipeline.loading import load_model
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def load_pipeline(path: Path, gpu_id: int = -1, settings: Sequence[str] = ()) ->
         raise InputError(
             f"{path} is not a trained pipeline; make it with `spacy project run train`."
         )
-    return spacy.load(path, config=_overrides(path, settings))
+    return load_model(path, _overrides(path, settings))
 
 
 def _overrides(path: Path, settings: Sequence[str]) -> dict[str, Any]:

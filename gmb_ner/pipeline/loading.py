@@ -1,22 +1,28 @@
-"""Load a pipeline, and what its config tells of how it reads."""
+"""Load a pipeline, run a part of it, and what its config tells of how it reads."""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import spacy
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.util import dot_to_object
 
 from gmb_ner.errors import InputError
 from gmb_ner.pipeline.onnx_ner import OnnxNER
 
 
-def load_model(name: str) -> Language:
-    """Load an installed package or a folder; raises InputError where there is none."""
+def load_model(name: str | Path, settings: Mapping[str, Any] = {}) -> Language:
+    """Load an installed package or a folder.
+
+    settings: of its config that are another, by dotted path.
+    Raises InputError where there is none, or one that cannot be loaded, so or with the settings.
+    """
     try:
-        return spacy.load(name)
+        return spacy.load(name, config=dict(settings))
     except (OSError, ImportError, ValueError) as error:
         raise InputError(f"{name} cannot be loaded ({error}).") from error
 
@@ -38,6 +44,15 @@ def load_beside(processes: int, load: Callable[[], Language]) -> Language:
         if isinstance(component, OnnxNER):
             component.threads = threads
     return nlp
+
+
+def pipe_before(nlp: Language, name: str, texts: Iterable[str | Doc]) -> Iterator[Doc]:
+    """Run what stands before a component in the pipeline, which leaves on Docs what that reads.
+
+    Nothing after it is run: it may take that away again.
+    """
+    with nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(name)]):
+        yield from nlp.pipe(texts)
 
 
 def reads_sentences(nlp: Language) -> bool:

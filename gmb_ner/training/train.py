@@ -14,8 +14,9 @@ from thinc.api import Config
 from wasabi import msg
 
 from gmb_ner.errors import InputError
-from gmb_ner.files import read_object, work_folder, write_json
+from gmb_ner.files import read_object, take_place, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
+from gmb_ner.pipeline.loading import pipe_before
 from gmb_ner.training.hardware import gpu_memory, gpu_refusal
 from gmb_ner.training.plan import MIN_STEPS
 from gmb_ner.training.precision import STOCK, cpu_bfloat16, training_precision
@@ -126,8 +127,7 @@ def choose_weights(output: Path) -> bool:
         return False
     with work_folder(output / "model-best") as work:
         nlp.to_disk(work / "model")
-        (output / "model-best").replace(work / "before")
-        (work / "model").replace(output / "model-best")
+        take_place(work / "model", output / "model-best")
     return True
 
 
@@ -151,16 +151,13 @@ def calibrate(model: Path) -> None:
                 f"fitting them takes {FEWEST_CALIBRATED}"
             )
             continue
-        # What stands before it in the pipeline leaves on the Docs what it reads.
-        with nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(recognizer.name)]):
-            for _ in nlp.pipe(example.predicted for example in examples):
-                pass
+        for _ in pipe_before(nlp, recognizer.name, (example.predicted for example in examples)):
+            pass  # it leaves on the Docs what the recognizer reads
         temperature = recognizer.calibrate(examples)
         msg.info(f"confidences fitted to dev: temperature {temperature:.3f}")
     with work_folder(model) as work:
         nlp.to_disk(work / "model")
-        model.replace(work / "before")
-        (work / "model").replace(model)
+        take_place(work / "model", model)
 
 
 def train(
@@ -210,11 +207,12 @@ def train(
         "system.seed": seed,
     }
     config = util.load_config(config_path)
-    if encoder_path and "encoder" in config["paths"]:
+    if encoder_path and "encoder" in config.get("paths", {}):
         overrides["paths.encoder"] = encoder_path
-    if "transformer" in config["components"] and gpu_id < 0:
+    components = config.get("components", {})
+    if "transformer" in components and gpu_id < 0:
         # A gradient scaler has no meaning there; see `precision` for what is done instead.
-        if "mixed_precision" in config["components"]["transformer"]["model"]:
+        if "mixed_precision" in components["transformer"].get("model", {}):
             overrides["components.transformer.model.mixed_precision"] = False
         overrides["system.gpu_allocator"] = None
     overrides.update(settings or {})
@@ -226,11 +224,12 @@ def train(
         overrides.update(schedule.overrides(config, evaluations))
 
     log = output / LOG
-    if config["training"]["logger"]["@loggers"] in LOGGERS_TO_FILE:
+    # A user's config need not name what spaCy has a default for.
+    if config.get("training", {}).get("logger", {}).get("@loggers") in LOGGERS_TO_FILE:
         overrides["training.logger.output_file"] = log.as_posix()
     for former in (output / RUN, log):  # spaCy writes to no log that is there
         former.unlink(missing_ok=True)
-    encoder_model = config["components"].get("transformer", {}).get("model")
+    encoder_model = components.get("transformer", {}).get("model")
     precision = training_precision(encoder_model, gpu_id)
     # Our own encoder switches it by itself, and thinc does on a GPU.
     outside = precision == "bfloat16" and encoder_model["@architectures"] == STOCK

@@ -358,11 +358,21 @@ def test_a_graph_that_gives_other_scores_is_not_written(trained, tmp_path, monke
     assert [path.name for path in old.iterdir()] == ["file"]
 
 
-def test_an_earlier_export_is_replaced(trained, tmp_path):
+def test_an_earlier_export_is_replaced(trained, exported, tmp_path):
     old = tmp_path / "model"
-    old.mkdir()
+    shutil.copytree(exported, old)
     (old / "file").touch()
     export(trained, old, precision="fp32")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert not (old / "file").exists()
     assert (old / "config.cfg").is_file()
+
+
+def test_what_is_no_export_is_not_replaced(trained, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    (tmp_path / "file").touch()
+    for there in (trained, tmp_path / "mine", tmp_path / "file"):
+        with pytest.raises(InputError, match="is there and is no exported pipeline: name a new"):
+            export(trained, there, precision="fp32")
+    assert (tmp_path / "mine" / "notes.txt").is_file() and (trained / "config.cfg").is_file()

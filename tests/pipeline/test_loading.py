@@ -6,7 +6,8 @@ import pytest
 import spacy
 import torch
 
-from gmb_ner.pipeline.loading import load_beside, reads_sentences
+from gmb_ner.errors import InputError
+from gmb_ner.pipeline.loading import load_beside, load_model, reads_sentences
 from gmb_ner.pipeline.onnx_ner import OnnxNER
 
 
@@ -49,3 +50,17 @@ def test_the_corpus_that_trains_may_have_another_name():
     nlp.config["corpora"] = {"news": {"sentences": True}}
     nlp.config["training"]["train_corpus"] = "corpora.news"
     assert reads_sentences(nlp)
+
+
+def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("linear_ner", config={"threshold": 0.5})
+    nlp.to_disk(tmp_path / "model")
+    assert load_model(tmp_path / "model", {"components.linear_ner.threshold": 0.9})
+    with pytest.raises(InputError, match=r"model cannot be loaded \(threshold is a confidence in"):
+        load_model(tmp_path / "model", {"components.linear_ner.threshold": 2})
+    (tmp_path / "model" / "linear_ner" / "model").write_bytes(b"")
+    with pytest.raises(InputError, match=r"model cannot be loaded \("):
+        load_model(tmp_path / "model")
+    with pytest.raises(InputError, match=r"nowhere cannot be loaded \("):
+        load_model("nowhere")
