@@ -160,12 +160,13 @@ class LexicalFeatures:
     def _known(self, words: DistinctWords, i: int) -> tuple[Hashes, bool]:
         """The hashes of a word's parts, and whether a sentence ends with it."""
         orth = words.orths[i]
-        if orth not in self._cache:
+        known = self._cache.get(orth)
+        if known is None:
             if len(self._cache) > MAX_CACHED_WORDS:
                 self._cache.clear()
             word = words.text(i)
-            self._cache[orth] = hash_parts(word), word in SENTENCE_ENDS
-        return self._cache[orth]
+            known = self._cache[orth] = hash_parts(word), word in SENTENCE_ENDS
+        return known  # not from the cache once more, which another thread may have emptied
 
 
 def hash_parts(word: str) -> Hashes:

@@ -98,10 +98,10 @@ def read_pieces(model: Model, docs: list[Doc]) -> tuple[Array, Array, Array]:
     encoder: Any = model.layers[0]
     size = encoder.settings["window"]
     output = encoder.predict(docs)
-    hidden: Array = model.ops.asarray(output.model_output.last_hidden_state.numpy())
+    hidden: Array = output.model_output.last_hidden_state.cpu().numpy()
     windows, pieces, width = hidden.shape
     lengths: Array = np.array(output.wordpieces.lengths)
-    features = model.ops.alloc3f(windows, size, width)
+    features: Array = np.zeros((windows, size, width), dtype=np.float32)
     inside = np.arange(size) < lengths[:, None]
     features[:, :pieces] = hidden * inside[:, :pieces, None]
     kinds = np.where(inside, CONTINUED, -2)
@@ -111,7 +111,7 @@ def read_pieces(model: Model, docs: list[Doc]) -> tuple[Array, Array, Array]:
     first = output.align.dataXd[begins].ravel()
     row, column = np.divmod(first, pieces)
     kinds[row, column] = -1
-    return features, kinds, row * size + column
+    return model.ops.asarray(features), kinds, row * size + column
 
 
 def score_pieces(model: Model, features: Array, is_train: bool) -> tuple[Array, Callable]:
