@@ -75,7 +75,8 @@ def annotate_with_kills(
     if running.wait():
         raise InputError(f"The command ended with code {running.returncode}.")
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     documents, words = check_output(texts, output)
     return Endurance(documents, words, kills, seconds, peak)
 

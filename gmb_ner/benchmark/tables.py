@@ -65,15 +65,20 @@ def _time(results: Results) -> str:
 
 def _folds(results: Results) -> list[str]:
     """Of systems that were scored on several folds: mean, deviation, all sentences together."""
+    kinds: dict[tuple[Row, int], list[dict[str, Any]]] = {}
+    for row, result in results.items():
+        if fold := fold_of(row.protocol):
+            kinds.setdefault((replace(row, protocol=""), fold[1]), []).append(result)
     lines = []
-    for system in dict.fromkeys(row.system for row in results):
-        found = [r for row, r in results.items() if row.system == system and fold_of(row.protocol)]
+    for (row, of), found in kinds.items():
         if len(found) > 1:
+            part = f", 1/{row.part} of the training part" if row.part > 1 else ""
             f1 = [100 * result["gold_tokens"]["ents_f"] for result in found]
             counts = np.concatenate([result["sentence_counts"] for result in found])
             low, high = bootstrap_interval(counts)
             lines.append(
-                f"- {SYSTEMS[system].title}: {len(f1)} folds, mean {mean(f1):.2f}, sd "
+                f"- {SYSTEMS[row.system].title}{_cut_short(row)}{part}: {len(f1)} of {of} folds, "
+                f"mean {mean(f1):.2f}, sd "
                 f"{stdev(f1):.2f}; all {len(counts):,} sentences together "
                 f"{points(f_score(*counts.sum(axis=0)))} ({points(low)} to {points(high)})"
             )

@@ -272,5 +272,7 @@ def read_learning(folder: Path, system: str, protocol: str) -> list[tuple[float,
     points_found = []
     for path in sorted((folder / protocol).glob(f"{system}-0*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        points_found.append((1 / result["row"]["part"], 100 * result["gold_tokens"]["ents_f"]))
+        row = result["row"]
+        if (row["system"], row["seed"], row["max_steps"]) == (system, 0, 0):  # of no short trial
+            points_found.append((1 / row["part"], 100 * result["gold_tokens"]["ents_f"]))
     return sorted(points_found) if len(points_found) > 1 else []

@@ -386,8 +386,13 @@ def test_folds_are_summed_up(outcome):
     sentences = 2 * outcome.result["counts"]["sentences"]
     f1 = f"{100 * outcome.result['gold_tokens']['ents_f']:.2f}"
     text = tables(folds)
-    assert f"2 folds, mean {f1}, sd 0.00; all {sentences} sentences together {f1} (" in text
+    assert f"2 of 2 folds, mean {f1}, sd 0.00; all {sentences} sentences together {f1} (" in text
     assert "All folds" not in tables(folds[:1])
+    others = [
+        Outcome(Row("crf", protocol, part=part, max_steps=2), outcome.result)
+        for protocol, part in (("fold-1-of-3", 1), ("fold-1-of-2", 4))
+    ]
+    assert tables([folds[0], *others]).count("folds, mean") == 0  # of different kinds
 
 
 def test_replace_block():

@@ -2,7 +2,7 @@
 
 import json
 import runpy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import spacy
 import typer
 from typer.testing import CliRunner
 
+from gmb_ner.benchmark.row import Row
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.evaluate import evaluate
 from gmb_ner.evaluation.files import load_docs
@@ -148,10 +149,10 @@ def test_scores_of_another_training_are_refused(material):
 
 def test_a_learning_curve_is_read(tmp_path):
     assert read_learning(tmp_path, "crf", "canonical") == []
-    for part, f1 in ((1, 0.8), (4, 0.7)):
-        name = "crf-0" + (f"-{part}th" if part > 1 else "")
-        found = {"row": {"part": part}, "gold_tokens": {"ents_f": f1}}
-        write_json(tmp_path / "canonical" / f"{name}.json", found)
+    for part, f1, steps in ((1, 0.8, 0), (4, 0.7, 0), (4, 0.1, 60)):
+        row = Row("crf", part=part, max_steps=steps)
+        found = {"row": asdict(row), "gold_tokens": {"ents_f": f1}}
+        write_json(tmp_path / "canonical" / f"{row.name}.json", found)
     assert read_learning(tmp_path, "crf", "canonical") == [(0.25, 70.0), (1.0, 80.0)]
 
 
