@@ -15,7 +15,9 @@ def main() -> None:
     for name in ("training", "exported", "metrics", "packages"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
     for path in (ROOT / "corpus").iterdir():
-        if path.name not in KEPT:
+        if path.is_dir():  # that of a conversion which was killed
+            shutil.rmtree(path)
+        elif path.name not in KEPT:
             path.unlink()
     msg.good(
         "Removed training, exported, metrics, packages and the converted corpus; assets are kept."

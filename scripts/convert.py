@@ -18,7 +18,9 @@ def main(
     csv: Annotated[Path, typer.Argument(help="The fetched file.")],
     record: Annotated[Path, typer.Argument(help="What fetch wrote about it.")],
     out: Annotated[Path, typer.Argument(help="Folder of the converted corpus.")],
-    protocol: Annotated[str, typer.Option(help="canonical or contiguous.")] = "canonical",
+    protocol: Annotated[
+        str, typer.Option(help="canonical, contiguous or fold-1-of-5.")
+    ] = "canonical",
     sentences_per_doc: Annotated[int, typer.Option(help="Consecutive sentences a Doc.")] = 5,
     dev_share: Annotated[float, typer.Option(help="Share of the Docs that is dev.")] = 0.05,
     column_sentence: Annotated[str, typer.Option(help="Column of the sentence id.")] = "",

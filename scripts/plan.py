@@ -15,7 +15,7 @@ from gmb_ner.training.plan import GMB_WORDS, make_plan, words_in
 @step("plan")
 def main(
     output: Annotated[Path, typer.Argument(help="JSON file for the plan.")],
-    config: Annotated[str, typer.Option(help="auto, bert, minilm, cnn, crf or a .cfg.")] = "auto",
+    config: Annotated[str, typer.Option(help="auto, a name in configs, or a .cfg.")] = "auto",
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
     encoder: Annotated[str, typer.Option(help="Local directory of the encoder.")] = "",
     csv: Annotated[str, typer.Option(help="Your own CSV, for the estimate.")] = "",

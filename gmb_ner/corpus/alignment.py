@@ -63,11 +63,9 @@ def _misaligned(
         starts.append(len(text))
         text += word + " " * space
     doc = nlp.tokenizer(text)
-    token_starts = {token.idx for token in doc}
-    token_ends = {token.idx + len(token) for token in doc}
     for label, first, end in entities:
         start, stop = starts[first], starts[end - 1] + len(sentence.words[end - 1])
-        if start not in token_starts or stop not in token_ends:
+        if doc.char_span(start, stop) is None:
             span = doc.char_span(start, stop, alignment_mode="expand")
             yield Misaligned(
                 sentence.id,

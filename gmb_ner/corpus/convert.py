@@ -28,7 +28,7 @@ class Options:
     columns, encoding, delimiter, scheme: of the file; recognised where None.
     protocol: "canonical", "contiguous" or such as "fold-1-of-5", see `gmb_ner.corpus.split`.
     sentences_per_doc: so many consecutive sentences share a Doc.
-    dev_share: share of the Docs whose sentences outside test are dev (canonical only).
+    dev_share: share of the Docs whose sentences outside test are dev (not of contiguous).
     max_repairs: share of the rows that may need repair before the file is refused.
     """
 
