@@ -107,7 +107,7 @@ class OnnxNER(EntityPipe):
         self.graph, self.tokenizer = b"", ""
         self.lexical: SparseLinear | None = None
         self._session: Any = None
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._pool: tuple[tuple[int, int], ThreadPoolExecutor] | None = None
         self._word_pieces: WordPieces | None = None
         register_confidence()
 
@@ -175,8 +175,9 @@ class OnnxNER(EntityPipe):
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
         # A forked process has none of the threads that it inherits.
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = os.getpid(), ThreadPoolExecutor(count)
+        wanted = os.getpid(), count
+        if self._pool is None or self._pool[0] != wanted:
+            self._pool = wanted, ThreadPoolExecutor(count)
         return self._pool[1]
 
     def _pool_words(self, scores: NDArray[np.float32], batch: PieceBatch) -> NDArray[np.float32]:
