@@ -40,7 +40,7 @@ def main(
     bert: Annotated[str, typer.Option(help="Directory of bert-base-cased.")] = "",
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
     together: Annotated[
-        int, typer.Option(min=1, help="Rows of one core at a time; each takes up to 2.6 GB.")
+        int, typer.Option(min=1, help="Rows of one core at a time; each takes up to 4.5 GB.")
     ] = 2,
     max_steps: Annotated[int, typer.Option(min=0, help="End trainings early; 0: never.")] = 0,
     document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,

@@ -7,9 +7,10 @@ import typer
 from wasabi import msg
 
 from gmb_ner.console import step
+from gmb_ner.corpus.gmb import ROWS
 from gmb_ner.errors import InputError
 from gmb_ner.files import write_json
-from gmb_ner.training.plan import GMB_WORDS, make_plan, words_in
+from gmb_ner.training.plan import make_plan, words_in
 
 
 @step("plan")
@@ -25,7 +26,7 @@ def main(
     own = Path(csv) if csv else None
     if own is not None and not own.is_file():
         raise InputError(f"There is no file {own}: correct --vars.csv.")
-    words = words_in(own) if own is not None else GMB_WORDS
+    words = words_in(own) if own is not None else ROWS
     plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words, max_steps=max_steps)
     write_json(output, plan.lasting())
     msg.good(f"Plan: {plan.path}")

@@ -8,17 +8,17 @@ import numpy as np
 import spacy
 from seqeval.scheme import IOB2, Entities
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import Doc, Span
 from spacy.util import load_config, minibatch
 from spacy.vocab import Vocab
 from thinc.util import to_numpy
 
 from gmb_ner.benchmark.variants import VARIANTS, Variant
-from gmb_ner.corpus.docs import annotated_sentences
+from gmb_ner.corpus.docs import annotated_sentences, write_docbin
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.evaluation.intervals import paired_bootstrap
-from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, scored_doc
+from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, only_label, scored_doc
 from gmb_ner.evaluation.scores import f_score, sentence_counts
 from gmb_ner.files import read_object, work_folder, write_json
 from gmb_ner.pipeline.linear_ner import LinearNER
@@ -169,17 +169,12 @@ def _f1(counts: Sequence[Sequence[int]]) -> float:
 
 def _by_label(docs: Sequence[ScoredDoc]) -> dict[str, float]:
     labels = sorted({label for doc in docs for *_, label in doc.gold})
-    scores = {}
-    for label in labels:
-        right = wrong = missed = 0
-        for doc in docs:
-            gold = {span for span in doc.gold if span[2] == label}
-            predicted = {span for span in doc.predicted if span[2] == label}
-            right += len(gold & predicted)
-            wrong += len(predicted - gold)
-            missed += len(gold - predicted)
-        scores[label] = f_score(right, wrong, missed)
-    return scores
+    return {
+        label: f_score(
+            *sentence_counts(only_label(doc, label) for doc in docs).sum(axis=0).tolist()
+        )
+        for label in labels
+    }
 
 
 def _scored(nlp: Language, docs: Sequence[Doc]) -> tuple[list[ScoredDoc], list[ScoredDoc]]:
@@ -214,8 +209,7 @@ def _write_parts(folder: Path, parts: dict[str, list[Doc]], *, single: bool) -> 
     for name, docs in parts.items():
         if single:
             docs = [sentence for doc in docs for sentence in annotated_sentences(doc)]
-        attributes = ["ENT_IOB", "ENT_TYPE", "SENT_START", "SPACY"]
-        DocBin(attrs=attributes, docs=docs).to_disk(folder / f"{name}.spacy")
+        write_docbin(docs, folder / f"{name}.spacy")
 
 
 def _changed(config: Path, variant: Variant, epochs: int | None, target: Path) -> Path:

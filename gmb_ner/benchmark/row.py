@@ -136,11 +136,11 @@ def _once(
 
 def train_row(row: Row, place: Place) -> None:
     """Train into the row's folder."""
-    from spacy.tokens import DocBin
     from spacy.vocab import Vocab
     from transformers import AutoConfig
 
     from gmb_ner.benchmark.systems import SYSTEMS, glove_from
+    from gmb_ner.corpus.docs import write_docbin
     from gmb_ner.evaluation.files import load_docs
     from gmb_ner.training.train import train
 
@@ -160,8 +160,7 @@ def train_row(row: Row, place: Place) -> None:
         part = folder / "corpus"
         part.mkdir(exist_ok=True)
         docs = load_docs(corpus / "train.spacy", Vocab())[:: row.part]
-        attributes = ["ENT_IOB", "ENT_TYPE", "SENT_START", "SPACY"]
-        DocBin(attrs=attributes, docs=docs).to_disk(part / "train.spacy")
+        write_docbin(docs, part / "train.spacy")
         (part / "dev.spacy").write_bytes((corpus / "dev.spacy").read_bytes())
         corpus = part
     train(

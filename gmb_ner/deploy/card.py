@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gmb_ner.deploy.facts import Facts
+from gmb_ner.evaluation.report import points
 from gmb_ner.pipeline.labels import CONVENTIONS, LABELS
 
 SAMPLE_WARNING = (
@@ -257,8 +258,3 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: bo
     rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
     cells = [header, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-def points(fraction: float | None) -> str:
-    """A score as points out of 100, or "n/a" where it is not defined."""
-    return "n/a" if fraction is None else f"{100 * fraction:.2f}"

@@ -9,6 +9,7 @@ from typing import Any
 from thinc.api import Config
 
 from gmb_ner.assets.encoders import ENCODERS, bert_available
+from gmb_ner.corpus.gmb import ROWS
 from gmb_ner.errors import InputError
 from gmb_ner.training.hardware import Device, choose_device, matmul_flops
 from gmb_ner.training.precision import cpu_has_bfloat16
@@ -21,7 +22,6 @@ CONFIGS = {name: f"configs/{name}.cfg" for name in NAMES}
 
 MIN_STEPS = 300  # a small corpus is gone through more often than the config says
 
-GMB_WORDS = 1_048_575
 BYTES_PER_WORD = 14.5  # a row of the real file; to guess the words of another
 TRAINED_SHARE = 0.76  # of all words: neither test nor dev (canonical)
 
@@ -82,7 +82,7 @@ def make_plan(
     gpu_id: str,
     *,
     encoder_dir: str | None = None,
-    words: int = GMB_WORDS,
+    words: int = ROWS,
     max_steps: int = 0,
     bert: Callable[[str | None], tuple[bool, str]] = bert_available,
 ) -> Plan:
@@ -91,8 +91,8 @@ def make_plan(
     config: "auto", one of `NAMES`, or a path of a config file.
     gpu_id: "auto", or a number as text (-1: CPU).
     encoder_dir: a local directory that holds the encoder.
-    words: words in the corpus, and max_steps: batches after which training ends (0: none), for
-        the estimate.
+    words: words in the corpus (one a row), and max_steps: batches after which training ends (0:
+        none), for the estimate.
     bert: says whether bert-base-cased can be had, and why (not).
     Raises InputError for what cannot be had.
     """
