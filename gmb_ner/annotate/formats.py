@@ -95,7 +95,7 @@ def _write_parquet(path: Path, annotated: Iterable[Annotated]) -> None:
 
 
 def _as_text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _write_spacy(path: Path, annotated: Iterable[Annotated]) -> None:

@@ -15,7 +15,7 @@ from spacy.util import is_package, minibatch
 from gmb_ner.annotate.formats import FORMATS, Annotated, check_format
 from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
 from gmb_ner.errors import InputError, lacks_memory
-from gmb_ner.files import atomic_path, read_object, write_json, write_text
+from gmb_ner.files import atomic_path, printable, read_object, write_json, write_text
 from gmb_ner.pipeline.entities import register_confidence
 from gmb_ner.pipeline.loading import load_model
 
@@ -80,10 +80,13 @@ def prepare(job: Job) -> list[Source]:
         raise InputError(
             f"{job.model} cannot be loaded: it is neither an installed package nor a folder."
         )
+    for name in (job.text_column, *job.keep):
+        if name != printable(name):
+            raise InputError(f"The column {name} is not UTF-8: give it another name.")
     sources = find_sources(job.source)
     check_columns(sources, job.text_column, job.keep)
     settings = {
-        "model": job.model,
+        "model": printable(job.model),
         "format": job.format,
         "text_column": job.text_column,
         "keep": list(job.keep),

@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import smart_open
 
 from gmb_ner.errors import InputError, lacks_memory
+from gmb_ner.files import printable
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -26,7 +28,7 @@ class Record:
     file: the name of its file, relative to the input; row: its number there, from 1: of the line,
         or for CSV and Parquet of the row of data.
     text: None where it could not be read; error: why.
-    kept: columns that go along into the output.
+    kept: columns that go along into the output, as values that JSON and UTF-8 can say.
     """
 
     file: str
@@ -59,7 +61,7 @@ def find_sources(given: str) -> list[Source]:
     """
     path = Path(given)
     if path.is_file():
-        return _known([Source(path, path.name)])
+        return _known([Source(path, printable(path.name))])
     # A pattern's folder is what comes before its first wildcard.
     plain = given[: min((given.find(char) for char in "*?[" if char in given), default=len(given))]
     root = path if path.is_dir() else Path(plain + "x").parent
@@ -69,7 +71,8 @@ def find_sources(given: str) -> list[Source]:
     found = sorted(file for file in places if file.is_file())
     if not found:
         raise InputError(f"There is no file {given}; give a file, a folder or a pattern.")
-    return _known([Source(file, file.relative_to(root).as_posix()) for file in found])
+    names = [printable(file.relative_to(root).as_posix()) for file in found]
+    return _known(list(map(Source, found, names)))
 
 
 def _known(sources: list[Source]) -> list[Source]:
@@ -169,7 +172,14 @@ def _text(source: Source, raw: BinaryIO) -> io.TextIOWrapper:
     )
 
 
-def _checked(source: Source, row: int, text: object, kept: dict[str, Any]) -> Record:
+def _checked(source: Source, row: int, text: object, given: dict[str, Any]) -> Record:
+    # Seen to here, as a shard could not be written with it.
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            kept[name] = _as_json(value)
+        except UnicodeEncodeError:
+            return Record(source.name, row, None, {}, f"its {name} is not UTF-8")
     if not isinstance(text, str):
         kind = type(text).__name__
         error = "there is no text" if text is None else f"its text is of type {kind}, not a string"
@@ -177,6 +187,28 @@ def _checked(source: Source, row: int, text: object, kept: dict[str, Any]) -> Re
     if any("\ud800" <= char <= "\udfff" for char in text):
         return Record(source.name, row, None, {}, "it is not UTF-8")
     return Record(source.name, row, text, kept)
+
+
+def _as_json(value: Any) -> Any:
+    """A value as JSON, and what reads it again, can say it; what JSON does not have is text.
+
+    Raises UnicodeEncodeError for what is not UTF-8.
+    """
+    written = json.dumps(value, default=_as_text, ensure_ascii=False)
+    written.encode()
+    return json.loads(written, parse_constant=str, parse_int=_as_number)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _as_number(digits: str) -> int | str:
+    # More than 64 bits are too many for a DocBin, and for most that read JSON.
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else digits
 
 
 def _read_lines(

@@ -1,6 +1,8 @@
 """Shards: whole, in order, each record once, whatever happens."""
 
+import datetime
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from spacy.tokens import DocBin
 
 from gmb_ner.annotate.engines import run_here, run_processes
+from gmb_ner.annotate.formats import FORMATS
 from gmb_ner.annotate.job import (
     Counts,
     Job,
@@ -262,6 +265,29 @@ def test_parquet(tmp_path, ruler):
     prepare(empty)
     annotate_shard(load(empty), empty, 0, [Record("in.jsonl", 1, None, {}, "no")])
     assert parquet.read_table(empty.shard(0)).num_rows == 0
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_can_say_what_is_kept(format, tmp_path, ruler):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    table = pyarrow.table({"text": ["Oslo"], "on": [datetime.datetime(2020, 5, 8)]})
+    parquet.write_table(table, folder / "a.parquet")
+    (folder / os.fsdecode(b"Zo\xeb.csv")).write_bytes(b"text,on\nOslo,\xff\n")
+    made = Job(str(folder), tmp_path / "out", str(ruler), format=format, keep=("on",))
+    assert run(made) == Counts(records=1, words=1, entities=1, errors=1)
+    error = {"file": "Zo\\udceb.csv", "row": 1, "error": "its on is not UTF-8"}
+    assert json.loads(made.errors(0).read_text()) == error
+    if format == "jsonl":
+        assert lines(made.output)[0]["on"] == "2020-05-08T00:00:00"
+
+
+def test_a_column_whose_name_is_not_utf8_is_refused(job):
+    with pytest.raises(InputError, match="is not UTF-8: give it another name"):
+        prepare(job(keep=(os.fsdecode(b"Zo\xeb"),)))
 
 
 def test_a_format_that_there_is_not(job):

@@ -1,9 +1,12 @@
 """Every record of every kind of file, with its place, or why there is none."""
 
 import bz2
+import datetime
 import gzip
 import json
 import lzma
+import os
+from decimal import Decimal
 
 import pytest
 
@@ -94,6 +97,44 @@ def test_parquet(tmp_path):
         Record("a.parquet", 2, None, {"id": 2}, "there is no text"),
         Record("a.parquet", 3, "Three", {"id": 3}),
     ]
+
+
+def test_a_kept_column_that_is_not_utf8_is_an_error_of_its_record(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text,author\nOne,Zo\xeb\nTwo,Zo\xc3\xab\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "One", "author": ["\\ud800"]}\n')
+    assert read(tmp_path, keep=["author"]) == [
+        Record("a.csv", 1, None, {}, "its author is not UTF-8"),
+        Record("a.csv", 2, "Two", {"author": "Zoë"}),
+        Record("b.jsonl", 1, None, {}, "its author is not UTF-8"),
+    ]
+
+
+def test_what_json_has_no_type_for_is_kept_as_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    noon = datetime.datetime(2020, 5, 8, 12)
+    values = {
+        "time": (noon, "2020-05-08T12:00:00"),
+        "day": (noon.date(), "2020-05-08"),
+        "price": (Decimal("1.50"), "1.50"),
+        "bytes": (b"Zo\xc3\xab", "Zoë"),
+        "share": (float("nan"), "NaN"),
+        "nested": ([{"on": noon.date()}], [{"on": "2020-05-08"}]),
+        "number": (2**62, 2**62),
+    }
+    columns = {name: [given] for name, (given, _) in values.items()}
+    parquet.write_table(pyarrow.table({"text": ["One"], **columns}), tmp_path / "a.parquet")
+    (record,) = read(tmp_path / "a.parquet", keep=list(values))
+    assert record.kept == {name: kept for name, (_, kept) in values.items()}
+    (tmp_path / "a.jsonl").write_text('{"text": "One", "id": 123456789012345678901234567890}\n')
+    (record,) = read(tmp_path / "a.jsonl", keep=["id"])
+    assert record.kept == {"id": "123456789012345678901234567890"}
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_with_its_byte(tmp_path):
+    (tmp_path / os.fsdecode(b"Zo\xeb.txt")).write_text("One\n")
+    assert rows(read(tmp_path)) == [("Zo\\udceb.txt", 1, "One", None)]
 
 
 @pytest.mark.parametrize(
