@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import is_package, minibatch
 
-from gmb_ner.annotate.formats import FORMATS, Annotated, check_format
+from gmb_ner.annotate.formats import FORMATS, Annotated, check_format, check_keep
 from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
 from gmb_ner.errors import InputError, lacks_memory
 from gmb_ner.files import atomic_path, printable, read_object, write_json, write_text
@@ -75,6 +75,7 @@ def prepare(job: Job) -> list[Source]:
     holds anything else than an earlier run of the same job.
     """
     check_format(job.format)
+    check_keep(job.keep)
     if not (is_package(job.model) or Path(job.model).is_dir()):
         # Said before the folder is taken for this job.
         raise InputError(
@@ -173,7 +174,7 @@ def annotate_shard(nlp: Language, job: Job, index: int, records: Sequence[Record
 
     _, write = FORMATS[job.format]
     with atomic_path(job.shard(index)) as part:
-        write(part, annotated())
+        write(part, annotated(), job.keep)
         if errors:
             _write_errors(job.errors(index), errors)
     return Counts(len(records) - len(errors), words, found, len(errors))

@@ -285,6 +285,37 @@ def test_every_format_can_say_what_is_kept(format, tmp_path, ruler):
         assert lines(made.output)[0]["on"] == "2020-05-08T00:00:00"
 
 
+@pytest.mark.parametrize("format", ["jsonl", "parquet", "spacy"])
+def test_every_record_has_all_columns_that_are_kept(format, tmp_path, ruler):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("One\n")
+    (folder / "b.jsonl").write_text('{"text": "Two", "id": "b1"}\n[]\n')
+    made = Job(str(folder), tmp_path / "out", str(ruler), format=format, keep=("id",), shard_size=1)
+    assert run(made) == Counts(records=2, words=2, errors=1)
+    if format == "jsonl":
+        kept = [row["id"] for row in lines(made.output)]
+    elif format == "parquet":
+        tables = [parquet.read_table(made.shard(index)) for index in range(3)]
+        # Of one schema, so that they can be read as one: also that of errors alone.
+        assert [table.schema for table in tables] == [tables[0].schema] * 3
+        kept = [value for table in tables for value in table["id"].to_pylist()]
+    else:
+        vocab = spacy.blank("en").vocab
+        bins = [DocBin().from_disk(made.shard(index)) for index in range(3)]
+        kept = [doc.user_data["kept"]["id"] for one in bins for doc in one.get_docs(vocab)]
+    assert kept == [None, "b1"]
+
+
+@pytest.mark.parametrize("name", ["file", "row", "text", "entities"])
+def test_a_column_called_as_a_field_of_the_output_is_refused(name, job):
+    made = job(keep=("id", name))
+    with pytest.raises(InputError, match=f"^{name} cannot be kept, as each record has a field"):
+        prepare(made)
+    assert not made.output.exists()
+
+
 def test_a_column_whose_name_is_not_utf8_is_refused(job):
     with pytest.raises(InputError, match="is not UTF-8: give it another name"):
         prepare(job(keep=(os.fsdecode(b"Zo\xeb"),)))
