@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -208,12 +209,62 @@ def test_another_job_in_the_same_folder_is_refused(job):
         prepare(job([*TEXTS, "more"], shard_size=5))
 
 
+def test_a_model_that_was_trained_again_is_another_job(job, ruler, tmp_path):
+    model = shutil.copytree(ruler, tmp_path / "model")
+    made = Job(**{**vars(job()), "model": str(model)})
+    run(made)
+    shutil.rmtree(model)
+    shutil.copytree(ruler, model)  # again, but the same
+    prepare(made)
+    patterns = model / "entity_ruler" / "patterns.jsonl"
+    patterns.write_text(patterns.read_text().replace("geo", "gpe"))  # of the same size
+    with pytest.raises(InputError, match="holds another job, with other model_sha256: give"):
+        prepare(made)
+
+
+def test_the_cache_of_a_package_is_no_part_of_its_model(job, tmp_path, ruler, monkeypatch):
+    package = shutil.copytree(ruler, tmp_path / "en_ruler")
+    monkeypatch.setattr("gmb_ner.annotate.job.is_package", lambda name: name == "en_ruler")
+    monkeypatch.setattr("gmb_ner.annotate.job.get_package_path", lambda name: package)
+    made = Job(**{**vars(job()), "model": "en_ruler"})
+    prepare(made)
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "__init__.cpython-311.pyc").write_bytes(b"cache")
+    prepare(made)
+    (package / "meta.json").write_text("{}")
+    with pytest.raises(InputError, match="with other model_sha256"):
+        prepare(made)
+
+
+def test_input_that_was_changed_is_another_job_and_moved_input_is_none(job, tmp_path):
+    made = job()
+    prepare(made)
+    source = tmp_path / "in.txt"
+    moved = tmp_path / "moved" / "in.txt"
+    moved.parent.mkdir()
+    shutil.copy2(source, moved)
+    prepare(Job(**{**vars(made), "source": str(moved)}))
+    changed = source.stat().st_mtime + 9
+    source.write_text(source.read_text().replace("Oslo", "Rome"))
+    os.utime(source, (changed, changed))
+    with pytest.raises(InputError, match="holds another job, with other file_times: give"):
+        prepare(made)
+
+
 def test_a_folder_of_something_else_is_refused(job):
     made = job()
     made.output.mkdir()
     (made.output / "thesis.txt").touch()
     with pytest.raises(InputError, match="holds something else"):
         prepare(made)
+
+
+def test_a_folder_that_was_killed_while_job_json_was_written_can_be_taken(job):
+    made = job()
+    made.output.mkdir()
+    (made.output / ".job.json.x1y2z3_a.part").touch()
+    prepare(made)
+    assert [path.name for path in made.output.iterdir()] == ["job.json"]
 
 
 def test_a_threshold_needs_confidences(job):
@@ -224,6 +275,12 @@ def test_a_threshold_needs_confidences(job):
 def test_a_model_that_is_not_there(job):
     with pytest.raises(InputError, match="nowhere cannot be loaded"):
         load(Job(**{**vars(job()), "model": "nowhere"}))
+
+
+@pytest.mark.parametrize("model", ["numpy", "typing_extensions", "spacy-legacy", "/"])
+def test_a_package_or_folder_that_is_no_pipeline(model, job):
+    with pytest.raises(InputError, match=f"^{model} cannot be loaded: it is neither"):
+        prepare(Job(**{**vars(job()), "model": model}))
 
 
 def test_docbin(job):
