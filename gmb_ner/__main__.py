@@ -100,7 +100,8 @@ def annotate(
         f"{shown}: shards in all: {len(finished(job))}; this run {total.records:,} records, "
         f"{total.words:,} words, {total.entities:,} entities, {speed:,.0f} words/s"
     )
-    if failed := sum(1 for path in (output / ERRORS).glob("*.jsonl") for _ in path.open()):
+    lists = (output / ERRORS).glob("*.jsonl")
+    if failed := sum(path.read_bytes().count(b"\n") for path in lists):
         msg.warn(f"{failed:,} records could not be annotated: see {printable(output / ERRORS)}")
 
 

@@ -4,7 +4,6 @@ import csv
 import glob
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -18,6 +17,7 @@ from gmb_ner.files import printable
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+CSV_FIELD = 2**31 - 1  # characters: the most that csv takes where a C long has 32 bits
 PARQUET_ROWS = 1_000  # read at once
 
 
@@ -238,7 +238,7 @@ def _read_json_lines(
 def _read_csv(
     source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
 ) -> Iterator[Record]:
-    before = csv.field_size_limit(sys.maxsize)  # of all readers in this process
+    before = csv.field_size_limit(CSV_FIELD)  # of all readers in this process
     try:
         reader = csv.DictReader(_text(source, raw), delimiter=_delimiter(source))
         row = 0

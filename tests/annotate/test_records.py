@@ -1,6 +1,7 @@
 """Every record of every kind of file, with its place, or why there is none."""
 
 import bz2
+import csv
 import datetime
 import gzip
 import json
@@ -84,6 +85,19 @@ def test_csv_with_lines_in_fields(suffix, delimiter, tmp_path):
     assert found[0] == Record(path.name, 1, 'Two\nlines, "quoted"', {"id": "1"})
     assert found[1] == Record(path.name, 2, None, {"id": "2"}, "there is no text")
     assert found[2].text == "x" * 200_000 and len(found) == 3
+
+
+def test_csv_where_a_c_long_has_32_bits(tmp_path, monkeypatch):
+    before = csv.field_size_limit()
+
+    def field_size_limit(limit):  # of Python before 3.13 on Windows
+        if limit > 2**31 - 1:
+            raise OverflowError("Python int too large to convert to C long")
+        return before
+
+    monkeypatch.setattr(csv, "field_size_limit", field_size_limit)
+    (tmp_path / "a.csv").write_text("text\nOne\n")
+    assert [record.text for record in read(tmp_path)] == ["One"]
 
 
 def test_parquet(tmp_path):
