@@ -14,7 +14,13 @@ from spacy.tokens import Doc
 from spacy.util import get_package_path, is_package, minibatch
 
 from gmb_ner.annotate.formats import FORMATS, Annotated, check_format, check_keep
-from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
+from gmb_ner.annotate.records import (
+    Record,
+    Source,
+    check_columns,
+    check_encodings,
+    find_sources,
+)
 from gmb_ner.errors import InputError, lacks_memory
 from gmb_ner.files import (
     atomic_path,
@@ -91,6 +97,7 @@ def prepare(job: Job) -> list[Source]:
         if name != printable(name):
             raise InputError(f"The column {name} is not UTF-8: give it another name.")
     sources = find_sources(job.source)
+    check_encodings(sources)
     check_columns(sources, job.text_column, job.keep)
     stats = {source.name: source.path.stat() for source in sources}
     settings = {

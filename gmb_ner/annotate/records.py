@@ -128,6 +128,26 @@ def read_records(
             progress(source.path.stat().st_size - told)
 
 
+def check_encodings(sources: Sequence[Source]) -> None:
+    """Raise InputError where a file of text begins as UTF-16 or UTF-32 does."""
+    for source in sources:
+        if source.kind == ".parquet":
+            continue
+        try:
+            with source.path.open("rb") as raw:
+                # By a byte order mark, or the zero bytes around an ASCII character.
+                encoding = json.detect_encoding(_binary(source, raw).read(4))
+        except InputError:
+            raise
+        except Exception:
+            continue  # read_records tells of it, beside the others' results
+        if not encoding.startswith("utf-8"):
+            raise InputError(
+                f"{source.path} begins as {encoding} does, and only UTF-8 can be read: convert "
+                f"it (iconv -f {encoding} -t utf-8), or leave it out by a pattern."
+            )
+
+
 def check_columns(sources: Sequence[Source], text_column: str, keep: Sequence[str]) -> None:
     """Raise InputError where a file with a header lacks a column."""
     for source in sources:
@@ -216,6 +236,10 @@ def _read_lines(
 ) -> Iterator[Record]:
     for row, line in enumerate(_binary(source, raw), 1):
         text = line.decode("utf-8-sig" if row == 1 else "utf-8", errors="surrogateescape")
+        if "\0" in text:
+            error = "it holds a NUL character, as UTF-16 does: only UTF-8 can be read"
+            yield Record(source.name, row, None, error=error)
+            continue
         yield _checked(source, row, text.rstrip("\r\n"), {})
 
 
@@ -224,7 +248,8 @@ def _read_json_lines(
 ) -> Iterator[Record]:
     for row, line in enumerate(_binary(source, raw), 1):
         try:
-            data = json.loads(line)
+            # Of bytes, json would guess the encoding, line by line.
+            data = json.loads(line.decode("utf-8-sig"))
         except ValueError as error:
             yield Record(source.name, row, None, error=f"it is not JSON ({error})")
             continue

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -369,6 +370,14 @@ def test_every_record_has_all_columns_that_are_kept(format, tmp_path, ruler):
 def test_a_column_called_as_a_field_of_the_output_is_refused(name, job):
     made = job(keep=("id", name))
     with pytest.raises(InputError, match=f"^{name} cannot be kept, as each record has a field"):
+        prepare(made)
+    assert not made.output.exists()
+
+
+def test_utf16_is_refused_before_the_work(job):
+    made = job()
+    Path(made.source).write_text("Oslo\nOslo\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"in\.txt begins as utf-16 does"):
         prepare(made)
     assert not made.output.exists()
 

@@ -15,6 +15,7 @@ from gmb_ner.annotate.records import (
     READERS,
     Record,
     check_columns,
+    check_encodings,
     find_sources,
     read_records,
 )
@@ -46,6 +47,37 @@ def test_lines_that_are_not_utf8_are_errors(tmp_path):
         ("a.txt", 2, None, "it is not UTF-8"),
         ("a.txt", 3, "again", None),
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.txt", "One\nTwo\n"), ("a.jsonl.gz", '{"text": "One"}\n'), ("a.csv", "text\nOne\n")],
+)
+def test_utf16_and_utf32_are_refused(name, text, encoding, tmp_path):
+    (tmp_path / "0.txt").write_text("")
+    compress = gzip.compress if name.endswith(".gz") else bytes
+    (tmp_path / name).write_bytes(compress(text.encode(encoding)))
+    with pytest.raises(InputError, match=f"{name} begins as {encoding} does, and only UTF-8 can "):
+        check_encodings(find_sources(str(tmp_path)))
+
+
+def test_utf8_is_not_refused(tmp_path):
+    for number, start in enumerate((b"", b"a", b"\xef\xbb\xbf", "Zoë".encode(), b"\xff\n")):
+        (tmp_path / f"{number}.txt").write_bytes(start)
+    (tmp_path / "broken.txt.gz").write_bytes(b"no gzip")
+    check_encodings(find_sources(str(tmp_path)))
+
+
+def test_utf16_after_the_beginning_is_an_error_of_its_line(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"One\n" + "Two\n".encode("utf-16-be") + b"Three\n")
+    lines = [b'{"text": "A NUL: \\u0000"}\n', '{"text": "Two"}\n'.encode("utf-16-be")]
+    (tmp_path / "b.jsonl").write_bytes(b"".join(lines))
+    one, two, three, escaped, wide = read(tmp_path)
+    assert (one.text, two.text, three.text) == ("One", None, "Three")
+    assert two.error == "it holds a NUL character, as UTF-16 does: only UTF-8 can be read"
+    assert (escaped.text, wide.text) == ("A NUL: \0", None)
+    assert wide.error.startswith("it is not JSON (")
 
 
 def test_json_lines(tmp_path):
