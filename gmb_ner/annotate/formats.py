@@ -11,7 +11,7 @@ from spacy.util import minibatch
 
 from gmb_ner.annotate.records import Record
 from gmb_ner.errors import InputError
-from gmb_ner.pipeline.scorer import CONFIDENCES
+from gmb_ner.pipeline.scorer import CONFIDENCES, copy_entities
 
 Annotated = tuple[Record, Doc]
 # The last are the columns to keep, in order, for every record: null where it has none.
@@ -97,8 +97,10 @@ def _as_text(value: Any) -> str | None:
 def _write_spacy(path: Path, annotated: Iterable[Annotated], keep: Sequence[str]) -> None:
     docs = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE"], store_user_data=True)
     for record, doc in annotated:
-        doc.user_data |= {"file": record.file, "row": record.row, "kept": _kept(record, keep)}
-        docs.add(doc)
+        # Pipelines may leave in it what is large, as doc._.trf_data, or cannot be written.
+        copy = copy_entities(doc)
+        copy.user_data = {"file": record.file, "row": record.row, "kept": _kept(record, keep)}
+        docs.add(copy)
     docs.to_disk(path)
 
 

@@ -12,10 +12,10 @@ import spacy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import DocBin
+from spacy.tokens import DocBin, SpanGroup
 
 from gmb_ner.annotate.engines import run_here, run_processes
-from gmb_ner.annotate.formats import FORMATS
+from gmb_ner.annotate.formats import FORMATS, entities
 from gmb_ner.annotate.job import (
     Counts,
     Job,
@@ -28,6 +28,7 @@ from gmb_ner.annotate.job import (
 )
 from gmb_ner.annotate.records import Record, read_records
 from gmb_ner.errors import InputError
+from gmb_ner.pipeline.scorer import CONFIDENCES
 
 TEXTS = [f"Ada Lin saw Oslo on day {i} ." for i in range(10)]
 
@@ -293,6 +294,29 @@ def test_docbin(job):
         ("", []),
     ]
     assert docs[0].user_data["row"] == 1
+
+
+def test_docbin_leaves_out_what_else_the_pipeline_keeps(job):
+    made = job(["Ada Lin saw  Oslo"], format="spacy")
+    nlp = load(made)
+
+    @spacy.Language.component("keeps_its_output")
+    def keeps_its_output(doc):
+        doc.user_data["._.", "output", None, None] = object()  # as an extension is kept
+        doc.spans[CONFIDENCES] = SpanGroup(doc, spans=list(doc.ents), attrs={"scores": [0.5, 1.0]})
+        return doc
+
+    nlp.add_pipe("keeps_its_output")
+    annotate_shard(nlp, made, 0, list(read_records(prepare(made))))
+    (doc,) = DocBin().from_disk(made.shard(0)).get_docs(spacy.blank("en").vocab)
+    assert doc.user_data == {"file": "in.txt", "row": 1, "kept": {}}
+    assert doc.text == "Ada Lin saw  Oslo"
+    assert [
+        (entity["text"], entity["label"], entity["confidence"]) for entity in entities(doc)
+    ] == [
+        ("Ada Lin", "per", 0.5),
+        ("Oslo", "geo", 1.0),
+    ]
 
 
 def test_conll(job):
