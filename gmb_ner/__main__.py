@@ -11,10 +11,11 @@ from wasabi import msg
 
 from gmb_ner.annotate.engines import run_here, run_processes, run_ray
 from gmb_ner.annotate.formats import FORMATS
-from gmb_ner.annotate.job import Counts, Job, finished, prepare, remove_unfinished, split
+from gmb_ner.annotate.job import ERRORS, Counts, Job, finished, prepare, remove_unfinished, split
 from gmb_ner.annotate.records import read_records
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
+from gmb_ner.files import printable
 from gmb_ner.pipeline.loading import load_model
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -72,7 +73,7 @@ def annotate(
     done = finished(job)
     if done:
         msg.info(f"shards that are there already: {len(done)}")
-    total = Counts()
+    total, shown = Counts(), printable(output)
     started = time.perf_counter()
     size = sum(file.path.stat().st_size for file in sources)
     with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
@@ -91,16 +92,17 @@ def annotate(
                 bar.set_postfix_str(f"{total.words / seconds:,.0f} words/s")
         except KeyboardInterrupt:
             bar.close()
-            msg.warn(f"Stopped; {output} keeps its shards: run the same command to go on.")
+            msg.warn(f"Stopped; {shown} keeps its shards: run the same command to go on.")
             raise typer.Exit(130) from None
     remove_unfinished(job)
     speed = total.words / (time.perf_counter() - started)
     msg.good(
-        f"{output}: shards in all: {len(finished(job))}; this run {total.records:,} records, "
+        f"{shown}: shards in all: {len(finished(job))}; this run {total.records:,} records, "
         f"{total.words:,} words, {total.entities:,} entities, {speed:,.0f} words/s"
     )
-    if failed := sum(1 for path in (output / "errors").glob("*.jsonl") for _ in path.open()):
-        msg.warn(f"{failed:,} records could not be annotated: see {output / 'errors'}")
+    lists = (output / ERRORS).glob("*.jsonl")
+    if failed := sum(path.read_bytes().count(b"\n") for path in lists):
+        msg.warn(f"{failed:,} records could not be annotated: see {printable(output / ERRORS)}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from wasabi import msg
 
 from gmb_ner.errors import InputError
+from gmb_ner.files import printable
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def step(name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        msg.fail(str(error), exits=1)
+        msg.fail(printable(str(error)), exits=1)
     msg.info(f"{name} took {duration(time.perf_counter() - started)}")
 
 

@@ -26,6 +26,11 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     return digest.hexdigest()
 
 
+def printable(name: str | Path) -> str:
+    r"""A name that UTF-8 can say: a byte of a file's name that is none is shown as \udc.."""
+    return str(name).encode(errors="backslashreplace").decode()
+
+
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
     """Turn what the system says about a place that cannot be written to into one sentence.

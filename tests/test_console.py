@@ -13,6 +13,12 @@ def test_a_users_mistake_is_one_sentence_and_status_1(capsys):
     assert "took" not in said.out
 
 
+def test_a_name_that_is_not_utf8_can_be_told(capsys):
+    with pytest.raises(SystemExit), step("annotate"):
+        raise InputError("There is no file Zo\udceb.txt.")
+    assert "Zo\\udceb.txt" in "".join(capsys.readouterr())
+
+
 def test_our_own_mistakes_keep_their_traceback():
     with pytest.raises(ZeroDivisionError), step("convert"):
         raise ZeroDivisionError

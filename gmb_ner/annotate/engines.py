@@ -1,10 +1,12 @@
 """Who makes the shards of a job: this process, several on this machine, or Ray's workers."""
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Any
 
 from spacy.language import Language
@@ -77,15 +79,30 @@ def run_ray(
     The output has to be a folder that all machines share; the input is read here. A worker that
     dies is replaced, and its shard made again.
 
-    address: of the cluster; None starts one on this machine. num_gpus: of each worker.
-    Raises InputError where ray is missing.
+    address: of the cluster; None starts one on this machine. num_gpus: of each worker, which then
+        reads on the first that Ray gives it; with 0, on the CPU.
+    Raises InputError where ray is missing, the pipeline cannot be loaded, here or by a worker, a
+    GPU is asked for without one for the workers, or no cluster answers.
     """
     try:
         import ray
     except ImportError as error:
         raise InputError("The engine ray is missing: pip install 'gmb-ner[ray]'.") from error
 
-    ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    if job.gpu_id >= 0 and not num_gpus:
+        raise InputError("Ray gives its workers no GPU by --gpu-id alone: add --ray-gpus 1.")
+    # What cannot be loaded is told here, in one sentence; this machine may have no GPU.
+    load(replace(job, gpu_id=-1))
+    # A worker sees no other GPUs than its own, and counts them from 0.
+    job = replace(job, gpu_id=0 if num_gpus else -1)
+    try:
+        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = f" ({error})" if str(error) else ""
+        raise InputError(
+            f"Ray cannot be reached at {address or 'this machine'}{reason}: start it there, or "
+            "give the address of a cluster that runs."
+        ) from error
     # A shard that was cut off leaves nothing behind, and can be made again.
     options: dict[str, Any] = {
         **{"num_cpus": 1, "num_gpus": num_gpus},
@@ -100,8 +117,23 @@ def run_ray(
         turn.rotate(1)
         return turn[0].make.remote(index, records)
 
+    def result(reference: Any) -> Counts:
+        try:
+            counts: Counts = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, InputError):
+                raise error.cause from error  # Ray's own says it in a traceback
+            raise
+        except ray.exceptions.RayActorError as error:
+            *_, reason = str(error).splitlines()  # what comes before is a traceback too
+            raise InputError(
+                f"A worker of Ray died ({reason}): see that gmb-ner and the model are installed on "
+                "all machines, and that memory suffices, and run again to go on."
+            ) from error
+        return counts
+
     try:
-        yield from _ahead(submit, ray.get, shards, workers * (1 + AHEAD))
+        yield from _ahead(submit, result, shards, workers * (1 + AHEAD))
     finally:
         ray.shutdown()
 
@@ -110,7 +142,8 @@ class Worker:
     """What makes shards in a process of Ray's."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.nlp = job, load(job)
+        # Ray gives it one core, and the others to workers beside it.
+        self.job, self.nlp = job, load_beside(os.cpu_count() or 1, lambda: load(job))
 
     def make(self, index: int, records: list[Record]) -> Counts:
         """Write a shard."""

@@ -1,5 +1,6 @@
 """A job of annotation: its output grows by whole shards, so that it can be killed and go on."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,17 +11,32 @@ from typing import Any, NamedTuple
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import is_package, minibatch
+from spacy.util import get_package_path, is_package, minibatch
 
-from gmb_ner.annotate.formats import FORMATS, Annotated, check_format
-from gmb_ner.annotate.records import Record, Source, check_columns, find_sources
+from gmb_ner.annotate.formats import FORMATS, Annotated, check_format, check_keep
+from gmb_ner.annotate.records import (
+    Record,
+    Source,
+    check_columns,
+    check_encodings,
+    find_sources,
+)
 from gmb_ner.errors import InputError, lacks_memory
-from gmb_ner.files import atomic_path, read_object, write_json, write_text
+from gmb_ner.files import (
+    atomic_path,
+    file_digest,
+    printable,
+    read_object,
+    write_json,
+    write_text,
+)
 from gmb_ner.pipeline.entities import register_confidence
 from gmb_ner.pipeline.loading import load_model
 
 JOB = "job.json"
 ERRORS = "errors"
+# What `gmb_ner.files.atomic_path` has not finished.
+UNFINISHED_JOB, UNFINISHED_SHARD = f".{JOB}.*.part", ".part-*.part"
 
 
 @dataclass(frozen=True)
@@ -75,21 +91,26 @@ def prepare(job: Job) -> list[Source]:
     holds anything else than an earlier run of the same job.
     """
     check_format(job.format)
-    if not (is_package(job.model) or Path(job.model).is_dir()):
-        # Said before the folder is taken for this job.
-        raise InputError(
-            f"{job.model} cannot be loaded: it is neither an installed package nor a folder."
-        )
+    check_keep(job.keep)
+    folder = _model_folder(job.model)  # said before the output's is taken for this job
+    for name in (job.text_column, *job.keep):
+        if name != printable(name):
+            raise InputError(f"The column {name} is not UTF-8: give it another name.")
     sources = find_sources(job.source)
+    check_encodings(sources)
     check_columns(sources, job.text_column, job.keep)
+    stats = {source.name: source.path.stat() for source in sources}
     settings = {
-        "model": job.model,
+        "model": printable(job.model),
+        "model_sha256": _folder_digest(folder),
         "format": job.format,
         "text_column": job.text_column,
         "keep": list(job.keep),
         "threshold": job.threshold,
         "shard_size": job.shard_size,
-        "files": {source.name: source.path.stat().st_size for source in sources},
+        "files": {name: stat.st_size for name, stat in stats.items()},
+        # Whole seconds: copies, archives and some disks keep no more.
+        "file_times": {name: int(stat.st_mtime) for name, stat in stats.items()},
     }
     path = job.output / JOB
     if path.is_file():
@@ -100,18 +121,50 @@ def prepare(job: Job) -> list[Source]:
                 f"{job.output} holds another job, with other {', '.join(changed)}: give another "
                 "OUTPUT, or remove that one."
             )
-        remove_unfinished(job)
-    else:
-        if job.output.exists() and (not job.output.is_dir() or any(job.output.iterdir())):
-            raise InputError(f"{job.output} holds something else: give another OUTPUT.")
+    elif job.output.exists() and not _is_free(job.output):
+        raise InputError(f"{job.output} holds something else: give another OUTPUT.")
+    remove_unfinished(job)
+    if not path.is_file():
         write_json(path, settings)
     return sources
 
 
+def _is_free(output: Path) -> bool:
+    """Whether a folder holds nothing but what a run left that was killed at its very beginning."""
+    return output.is_dir() and all(left.match(UNFINISHED_JOB) for left in output.iterdir())
+
+
+def _model_folder(model: str) -> Path:
+    """Where spacy.load finds a pipeline; raises InputError where there is none."""
+    try:
+        folder = get_package_path(model) if is_package(model) else Path(model)
+    except (ImportError, TypeError):  # a distribution that holds no package of its name
+        folder = Path(model)
+    # Any folder and package could be given by mistake, and be too large to read here.
+    if not (folder / "meta.json").is_file():
+        raise InputError(
+            f"{model} cannot be loaded: it is neither an installed package nor a folder with the "
+            "meta.json of a pipeline."
+        )
+    return folder
+
+
+def _folder_digest(folder: Path) -> str:
+    """The sha256 of a folder's files, by name and content, wherever the folder is."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        # Python writes its cache when it first imports a package.
+        name = path.relative_to(folder)
+        if path.is_file() and "__pycache__" not in name.parts:
+            digest.update(f"{file_digest(path)} {printable(name.as_posix())}\n".encode())
+    return digest.hexdigest()
+
+
 def remove_unfinished(job: Job) -> None:
     """Remove what a killed run, or a killed worker, left half-written; no one may be writing."""
-    for left in job.output.rglob(".part-*.part"):
-        left.unlink()
+    for pattern in (UNFINISHED_JOB, UNFINISHED_SHARD):
+        for left in job.output.rglob(pattern):
+            left.unlink()
 
 
 def split(
@@ -170,7 +223,7 @@ def annotate_shard(nlp: Language, job: Job, index: int, records: Sequence[Record
 
     _, write = FORMATS[job.format]
     with atomic_path(job.shard(index)) as part:
-        write(part, annotated())
+        write(part, annotated(), job.keep)
         if errors:
             _write_errors(job.errors(index), errors)
     return Counts(len(records) - len(errors), words, found, len(errors))

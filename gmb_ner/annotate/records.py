@@ -4,18 +4,20 @@ import csv
 import glob
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import smart_open
 
 from gmb_ner.errors import InputError, lacks_memory
+from gmb_ner.files import printable
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+CSV_FIELD = 2**31 - 1  # characters: the most that csv takes where a C long has 32 bits
 PARQUET_ROWS = 1_000  # read at once
 
 
@@ -26,7 +28,7 @@ class Record:
     file: the name of its file, relative to the input; row: its number there, from 1: of the line,
         or for CSV and Parquet of the row of data.
     text: None where it could not be read; error: why.
-    kept: columns that go along into the output.
+    kept: columns that go along into the output, as values that JSON and UTF-8 can say.
     """
 
     file: str
@@ -59,7 +61,7 @@ def find_sources(given: str) -> list[Source]:
     """
     path = Path(given)
     if path.is_file():
-        return _known([Source(path, path.name)])
+        return _known([Source(path, printable(path.name))])
     # A pattern's folder is what comes before its first wildcard.
     plain = given[: min((given.find(char) for char in "*?[" if char in given), default=len(given))]
     root = path if path.is_dir() else Path(plain + "x").parent
@@ -69,7 +71,8 @@ def find_sources(given: str) -> list[Source]:
     found = sorted(file for file in places if file.is_file())
     if not found:
         raise InputError(f"There is no file {given}; give a file, a folder or a pattern.")
-    return _known([Source(file, file.relative_to(root).as_posix()) for file in found])
+    names = [printable(file.relative_to(root).as_posix()) for file in found]
+    return _known(list(map(Source, found, names)))
 
 
 def _known(sources: list[Source]) -> list[Source]:
@@ -125,6 +128,26 @@ def read_records(
             progress(source.path.stat().st_size - told)
 
 
+def check_encodings(sources: Sequence[Source]) -> None:
+    """Raise InputError where a file of text begins as UTF-16 or UTF-32 does."""
+    for source in sources:
+        if source.kind == ".parquet":
+            continue
+        try:
+            with source.path.open("rb") as raw:
+                # By a byte order mark, or the zero bytes around an ASCII character.
+                encoding = json.detect_encoding(_binary(source, raw).read(4))
+        except InputError:
+            raise
+        except Exception:
+            continue  # read_records tells of it, beside the others' results
+        if not encoding.startswith("utf-8"):
+            raise InputError(
+                f"{source.path} begins as {encoding} does, and only UTF-8 can be read: convert "
+                f"it (iconv -f {encoding} -t utf-8), or leave it out by a pattern."
+            )
+
+
 def check_columns(sources: Sequence[Source], text_column: str, keep: Sequence[str]) -> None:
     """Raise InputError where a file with a header lacks a column."""
     for source in sources:
@@ -169,7 +192,14 @@ def _text(source: Source, raw: BinaryIO) -> io.TextIOWrapper:
     )
 
 
-def _checked(source: Source, row: int, text: object, kept: dict[str, Any]) -> Record:
+def _checked(source: Source, row: int, text: object, given: dict[str, Any]) -> Record:
+    # Seen to here, as a shard could not be written with it.
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            kept[name] = _as_json(value)
+        except UnicodeEncodeError:
+            return Record(source.name, row, None, {}, f"its {name} is not UTF-8")
     if not isinstance(text, str):
         kind = type(text).__name__
         error = "there is no text" if text is None else f"its text is of type {kind}, not a string"
@@ -179,11 +209,37 @@ def _checked(source: Source, row: int, text: object, kept: dict[str, Any]) -> Re
     return Record(source.name, row, text, kept)
 
 
+def _as_json(value: Any) -> Any:
+    """A value as JSON, and what reads it again, can say it; what JSON does not have is text.
+
+    Raises UnicodeEncodeError for what is not UTF-8.
+    """
+    written = json.dumps(value, default=_as_text, ensure_ascii=False)
+    written.encode()
+    return json.loads(written, parse_constant=str, parse_int=_as_number)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _as_number(digits: str) -> int | str:
+    # More than 64 bits are too many for a DocBin, and for most that read JSON.
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else digits
+
+
 def _read_lines(
     source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
 ) -> Iterator[Record]:
     for row, line in enumerate(_binary(source, raw), 1):
         text = line.decode("utf-8-sig" if row == 1 else "utf-8", errors="surrogateescape")
+        if "\0" in text:
+            error = "it holds a NUL character, as UTF-16 does: only UTF-8 can be read"
+            yield Record(source.name, row, None, error=error)
+            continue
         yield _checked(source, row, text.rstrip("\r\n"), {})
 
 
@@ -192,7 +248,8 @@ def _read_json_lines(
 ) -> Iterator[Record]:
     for row, line in enumerate(_binary(source, raw), 1):
         try:
-            data = json.loads(line)
+            # Of bytes, json would guess the encoding, line by line.
+            data = json.loads(line.decode("utf-8-sig"))
         except ValueError as error:
             yield Record(source.name, row, None, error=f"it is not JSON ({error})")
             continue
@@ -206,7 +263,7 @@ def _read_json_lines(
 def _read_csv(
     source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
 ) -> Iterator[Record]:
-    before = csv.field_size_limit(sys.maxsize)  # of all readers in this process
+    before = csv.field_size_limit(CSV_FIELD)  # of all readers in this process
     try:
         reader = csv.DictReader(_text(source, raw), delimiter=_delimiter(source))
         row = 0

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 from typer.testing import CliRunner
@@ -42,6 +43,13 @@ def test_it_says_what_it_did(source, ruler, tmp_path):
     assert "1 records could not be annotated" in said
     first = json.loads((tmp_path / "out" / "part-00000.jsonl").read_text().splitlines()[0])
     assert list(first) == ["file", "row", "id", "text", "entities"] and first["id"] == 0
+
+
+def test_lists_of_errors_are_closed_again(source, ruler, tmp_path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        CliRunner().invoke(app, arguments(source, tmp_path / "out", ruler))
+    assert [str(one.message) for one in caught if "errors/part-" in str(one.message)] == []
 
 
 @pytest.mark.parametrize("processes", [1, 2])

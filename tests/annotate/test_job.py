@@ -1,6 +1,10 @@
 """Shards: whole, in order, each record once, whatever happens."""
 
+import datetime
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +12,10 @@ import spacy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import DocBin
+from spacy.tokens import DocBin, SpanGroup
 
 from gmb_ner.annotate.engines import run_here, run_processes
+from gmb_ner.annotate.formats import FORMATS, entities
 from gmb_ner.annotate.job import (
     Counts,
     Job,
@@ -23,6 +28,7 @@ from gmb_ner.annotate.job import (
 )
 from gmb_ner.annotate.records import Record, read_records
 from gmb_ner.errors import InputError
+from gmb_ner.pipeline.scorer import CONFIDENCES
 
 TEXTS = [f"Ada Lin saw Oslo on day {i} ." for i in range(10)]
 
@@ -205,12 +211,62 @@ def test_another_job_in_the_same_folder_is_refused(job):
         prepare(job([*TEXTS, "more"], shard_size=5))
 
 
+def test_a_model_that_was_trained_again_is_another_job(job, ruler, tmp_path):
+    model = shutil.copytree(ruler, tmp_path / "model")
+    made = Job(**{**vars(job()), "model": str(model)})
+    run(made)
+    shutil.rmtree(model)
+    shutil.copytree(ruler, model)  # again, but the same
+    prepare(made)
+    patterns = model / "entity_ruler" / "patterns.jsonl"
+    patterns.write_text(patterns.read_text().replace("geo", "gpe"))  # of the same size
+    with pytest.raises(InputError, match="holds another job, with other model_sha256: give"):
+        prepare(made)
+
+
+def test_the_cache_of_a_package_is_no_part_of_its_model(job, tmp_path, ruler, monkeypatch):
+    package = shutil.copytree(ruler, tmp_path / "en_ruler")
+    monkeypatch.setattr("gmb_ner.annotate.job.is_package", lambda name: name == "en_ruler")
+    monkeypatch.setattr("gmb_ner.annotate.job.get_package_path", lambda name: package)
+    made = Job(**{**vars(job()), "model": "en_ruler"})
+    prepare(made)
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "__init__.cpython-311.pyc").write_bytes(b"cache")
+    prepare(made)
+    (package / "meta.json").write_text("{}")
+    with pytest.raises(InputError, match="with other model_sha256"):
+        prepare(made)
+
+
+def test_input_that_was_changed_is_another_job_and_moved_input_is_none(job, tmp_path):
+    made = job()
+    prepare(made)
+    source = tmp_path / "in.txt"
+    moved = tmp_path / "moved" / "in.txt"
+    moved.parent.mkdir()
+    shutil.copy2(source, moved)
+    prepare(Job(**{**vars(made), "source": str(moved)}))
+    changed = source.stat().st_mtime + 9
+    source.write_text(source.read_text().replace("Oslo", "Rome"))
+    os.utime(source, (changed, changed))
+    with pytest.raises(InputError, match="holds another job, with other file_times: give"):
+        prepare(made)
+
+
 def test_a_folder_of_something_else_is_refused(job):
     made = job()
     made.output.mkdir()
     (made.output / "thesis.txt").touch()
     with pytest.raises(InputError, match="holds something else"):
         prepare(made)
+
+
+def test_a_folder_that_was_killed_while_job_json_was_written_can_be_taken(job):
+    made = job()
+    made.output.mkdir()
+    (made.output / ".job.json.x1y2z3_a.part").touch()
+    prepare(made)
+    assert [path.name for path in made.output.iterdir()] == ["job.json"]
 
 
 def test_a_threshold_needs_confidences(job):
@@ -223,6 +279,12 @@ def test_a_model_that_is_not_there(job):
         load(Job(**{**vars(job()), "model": "nowhere"}))
 
 
+@pytest.mark.parametrize("model", ["numpy", "typing_extensions", "spacy-legacy", "/"])
+def test_a_package_or_folder_that_is_no_pipeline(model, job):
+    with pytest.raises(InputError, match=f"^{model} cannot be loaded: it is neither"):
+        prepare(Job(**{**vars(job()), "model": model}))
+
+
 def test_docbin(job):
     made = job(["Ada Lin", ""], format="spacy")
     run(made)
@@ -232,6 +294,29 @@ def test_docbin(job):
         ("", []),
     ]
     assert docs[0].user_data["row"] == 1
+
+
+def test_docbin_leaves_out_what_else_the_pipeline_keeps(job):
+    made = job(["Ada Lin saw  Oslo"], format="spacy")
+    nlp = load(made)
+
+    @spacy.Language.component("keeps_its_output")
+    def keeps_its_output(doc):
+        doc.user_data["._.", "output", None, None] = object()  # as an extension is kept
+        doc.spans[CONFIDENCES] = SpanGroup(doc, spans=list(doc.ents), attrs={"scores": [0.5, 1.0]})
+        return doc
+
+    nlp.add_pipe("keeps_its_output")
+    annotate_shard(nlp, made, 0, list(read_records(prepare(made))))
+    (doc,) = DocBin().from_disk(made.shard(0)).get_docs(spacy.blank("en").vocab)
+    assert doc.user_data == {"file": "in.txt", "row": 1, "kept": {}}
+    assert doc.text == "Ada Lin saw  Oslo"
+    assert [
+        (entity["text"], entity["label"], entity["confidence"]) for entity in entities(doc)
+    ] == [
+        ("Ada Lin", "per", 0.5),
+        ("Oslo", "geo", 1.0),
+    ]
 
 
 def test_conll(job):
@@ -262,6 +347,68 @@ def test_parquet(tmp_path, ruler):
     prepare(empty)
     annotate_shard(load(empty), empty, 0, [Record("in.jsonl", 1, None, {}, "no")])
     assert parquet.read_table(empty.shard(0)).num_rows == 0
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_can_say_what_is_kept(format, tmp_path, ruler):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    table = pyarrow.table({"text": ["Oslo"], "on": [datetime.datetime(2020, 5, 8)]})
+    parquet.write_table(table, folder / "a.parquet")
+    (folder / os.fsdecode(b"Zo\xeb.csv")).write_bytes(b"text,on\nOslo,\xff\n")
+    made = Job(str(folder), tmp_path / "out", str(ruler), format=format, keep=("on",))
+    assert run(made) == Counts(records=1, words=1, entities=1, errors=1)
+    error = {"file": "Zo\\udceb.csv", "row": 1, "error": "its on is not UTF-8"}
+    assert json.loads(made.errors(0).read_text()) == error
+    if format == "jsonl":
+        assert lines(made.output)[0]["on"] == "2020-05-08T00:00:00"
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet", "spacy"])
+def test_every_record_has_all_columns_that_are_kept(format, tmp_path, ruler):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("One\n")
+    (folder / "b.jsonl").write_text('{"text": "Two", "id": "b1"}\n[]\n')
+    made = Job(str(folder), tmp_path / "out", str(ruler), format=format, keep=("id",), shard_size=1)
+    assert run(made) == Counts(records=2, words=2, errors=1)
+    if format == "jsonl":
+        kept = [row["id"] for row in lines(made.output)]
+    elif format == "parquet":
+        tables = [parquet.read_table(made.shard(index)) for index in range(3)]
+        # Of one schema, so that they can be read as one: also that of errors alone.
+        assert [table.schema for table in tables] == [tables[0].schema] * 3
+        kept = [value for table in tables for value in table["id"].to_pylist()]
+    else:
+        vocab = spacy.blank("en").vocab
+        bins = [DocBin().from_disk(made.shard(index)) for index in range(3)]
+        kept = [doc.user_data["kept"]["id"] for one in bins for doc in one.get_docs(vocab)]
+    assert kept == [None, "b1"]
+
+
+@pytest.mark.parametrize("name", ["file", "row", "text", "entities"])
+def test_a_column_called_as_a_field_of_the_output_is_refused(name, job):
+    made = job(keep=("id", name))
+    with pytest.raises(InputError, match=f"^{name} cannot be kept, as each record has a field"):
+        prepare(made)
+    assert not made.output.exists()
+
+
+def test_utf16_is_refused_before_the_work(job):
+    made = job()
+    Path(made.source).write_text("Oslo\nOslo\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"in\.txt begins as utf-16 does"):
+        prepare(made)
+    assert not made.output.exists()
+
+
+def test_a_column_whose_name_is_not_utf8_is_refused(job):
+    with pytest.raises(InputError, match="is not UTF-8: give it another name"):
+        prepare(job(keep=(os.fsdecode(b"Zo\xeb"),)))
 
 
 def test_a_format_that_there_is_not(job):

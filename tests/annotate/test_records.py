@@ -1,9 +1,13 @@
 """Every record of every kind of file, with its place, or why there is none."""
 
 import bz2
+import csv
+import datetime
 import gzip
 import json
 import lzma
+import os
+from decimal import Decimal
 
 import pytest
 
@@ -11,6 +15,7 @@ from gmb_ner.annotate.records import (
     READERS,
     Record,
     check_columns,
+    check_encodings,
     find_sources,
     read_records,
 )
@@ -42,6 +47,37 @@ def test_lines_that_are_not_utf8_are_errors(tmp_path):
         ("a.txt", 2, None, "it is not UTF-8"),
         ("a.txt", 3, "again", None),
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.txt", "One\nTwo\n"), ("a.jsonl.gz", '{"text": "One"}\n'), ("a.csv", "text\nOne\n")],
+)
+def test_utf16_and_utf32_are_refused(name, text, encoding, tmp_path):
+    (tmp_path / "0.txt").write_text("")
+    compress = gzip.compress if name.endswith(".gz") else bytes
+    (tmp_path / name).write_bytes(compress(text.encode(encoding)))
+    with pytest.raises(InputError, match=f"{name} begins as {encoding} does, and only UTF-8 can "):
+        check_encodings(find_sources(str(tmp_path)))
+
+
+def test_utf8_is_not_refused(tmp_path):
+    for number, start in enumerate((b"", b"a", b"\xef\xbb\xbf", "Zoë".encode(), b"\xff\n")):
+        (tmp_path / f"{number}.txt").write_bytes(start)
+    (tmp_path / "broken.txt.gz").write_bytes(b"no gzip")
+    check_encodings(find_sources(str(tmp_path)))
+
+
+def test_utf16_after_the_beginning_is_an_error_of_its_line(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"One\n" + "Two\n".encode("utf-16-be") + b"Three\n")
+    lines = [b'{"text": "A NUL: \\u0000"}\n', '{"text": "Two"}\n'.encode("utf-16-be")]
+    (tmp_path / "b.jsonl").write_bytes(b"".join(lines))
+    one, two, three, escaped, wide = read(tmp_path)
+    assert (one.text, two.text, three.text) == ("One", None, "Three")
+    assert two.error == "it holds a NUL character, as UTF-16 does: only UTF-8 can be read"
+    assert (escaped.text, wide.text) == ("A NUL: \0", None)
+    assert wide.error.startswith("it is not JSON (")
 
 
 def test_json_lines(tmp_path):
@@ -83,6 +119,19 @@ def test_csv_with_lines_in_fields(suffix, delimiter, tmp_path):
     assert found[2].text == "x" * 200_000 and len(found) == 3
 
 
+def test_csv_where_a_c_long_has_32_bits(tmp_path, monkeypatch):
+    before = csv.field_size_limit()
+
+    def field_size_limit(limit):  # of Python before 3.13 on Windows
+        if limit > 2**31 - 1:
+            raise OverflowError("Python int too large to convert to C long")
+        return before
+
+    monkeypatch.setattr(csv, "field_size_limit", field_size_limit)
+    (tmp_path / "a.csv").write_text("text\nOne\n")
+    assert [record.text for record in read(tmp_path)] == ["One"]
+
+
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
@@ -94,6 +143,44 @@ def test_parquet(tmp_path):
         Record("a.parquet", 2, None, {"id": 2}, "there is no text"),
         Record("a.parquet", 3, "Three", {"id": 3}),
     ]
+
+
+def test_a_kept_column_that_is_not_utf8_is_an_error_of_its_record(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text,author\nOne,Zo\xeb\nTwo,Zo\xc3\xab\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "One", "author": ["\\ud800"]}\n')
+    assert read(tmp_path, keep=["author"]) == [
+        Record("a.csv", 1, None, {}, "its author is not UTF-8"),
+        Record("a.csv", 2, "Two", {"author": "Zoë"}),
+        Record("b.jsonl", 1, None, {}, "its author is not UTF-8"),
+    ]
+
+
+def test_what_json_has_no_type_for_is_kept_as_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    noon = datetime.datetime(2020, 5, 8, 12)
+    values = {
+        "time": (noon, "2020-05-08T12:00:00"),
+        "day": (noon.date(), "2020-05-08"),
+        "price": (Decimal("1.50"), "1.50"),
+        "bytes": (b"Zo\xc3\xab", "Zoë"),
+        "share": (float("nan"), "NaN"),
+        "nested": ([{"on": noon.date()}], [{"on": "2020-05-08"}]),
+        "number": (2**62, 2**62),
+    }
+    columns = {name: [given] for name, (given, _) in values.items()}
+    parquet.write_table(pyarrow.table({"text": ["One"], **columns}), tmp_path / "a.parquet")
+    (record,) = read(tmp_path / "a.parquet", keep=list(values))
+    assert record.kept == {name: kept for name, (_, kept) in values.items()}
+    (tmp_path / "a.jsonl").write_text('{"text": "One", "id": 123456789012345678901234567890}\n')
+    (record,) = read(tmp_path / "a.jsonl", keep=["id"])
+    assert record.kept == {"id": "123456789012345678901234567890"}
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_with_its_byte(tmp_path):
+    (tmp_path / os.fsdecode(b"Zo\xeb.txt")).write_text("One\n")
+    assert rows(read(tmp_path)) == [("Zo\\udceb.txt", 1, "One", None)]
 
 
 @pytest.mark.parametrize(
