@@ -11,7 +11,8 @@ from spacy.util import minibatch
 
 from gmb_ner.annotate.records import Record
 from gmb_ner.errors import InputError
-from gmb_ner.pipeline.scorer import CONFIDENCES, copy_entities
+from gmb_ner.pipeline.entities import confidence
+from gmb_ner.pipeline.scorer import copy_entities
 
 Annotated = tuple[Record, Doc]
 # The last are the columns to keep, in order, for every record: null where it has none.
@@ -23,19 +24,13 @@ OWN = ("file", "row", "text", "entities")  # fields of each record
 
 def entities(doc: Doc) -> list[dict[str, Any]]:
     """The entities as dicts of start and end (characters), label, text and confidence (or None)."""
-    group = doc.spans.get(CONFIDENCES)
-    scores = group.attrs.get("scores", []) if group is not None else []
-    confidences = {
-        (span.start, span.end, span.label): float(score)
-        for span, score in zip(group or [], scores, strict=False)
-    }
     return [
         {
             "start": ent.start_char,
             "end": ent.end_char,
             "label": ent.label_,
             "text": ent.text,
-            "confidence": confidences.get((ent.start, ent.end, ent.label)),
+            "confidence": confidence(ent),
         }
         for ent in doc.ents
     ]
