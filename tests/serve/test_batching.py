@@ -46,34 +46,32 @@ def test_too_much_is_refused_and_later_taken(pipeline):
     assert [entity.label for entity in found] == ["geo"]
 
 
-def test_an_error_reaches_those_who_wait_and_no_others(pipeline):
-    class Fragile:
-        def pipe(self, texts, batch_size):
-            if "bad" in texts:
-                raise ValueError("cannot read this")
-            return pipeline.pipe(texts, batch_size=batch_size)
+class Fragile:
+    def __init__(self, pipeline):
+        self.pipeline = pipeline
 
+    def pipe(self, texts, batch_size):
+        if "bad" in texts:
+            raise ValueError("cannot read this")
+        return self.pipeline.pipe(texts, batch_size=batch_size)
+
+
+def test_an_error_reaches_those_who_wait_and_no_others(pipeline):
     async def work(batcher):
         with pytest.raises(ValueError, match="cannot read this"):
             await batcher.entities(["bad"])
         return await batcher.entities(["Oslo"])
 
-    ((found,), _) = run(Fragile(), work)
+    ((found,), _) = run(Fragile(pipeline), work)
     assert found[0].text == "Oslo"
 
 
 def test_an_error_of_one_text_does_not_reach_those_that_were_read_with_it(pipeline):
-    class Fragile:
-        def pipe(self, texts, batch_size):
-            if "bad" in texts:
-                raise ValueError("cannot read this")
-            return pipeline.pipe(texts, batch_size=batch_size)
-
     async def work(batcher):
         asked = (batcher.entities([text]) for text in ("Oslo", "bad", "Nairobi"))
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    ((oslo, error, nairobi), sizes) = run(Fragile(), work, linger=0.05)
+    ((oslo, error, nairobi), sizes) = run(Fragile(pipeline), work, linger=0.05)
     assert [found[0].text for (found,) in (oslo, nairobi)] == ["Oslo", "Nairobi"]
     assert isinstance(error, ValueError)
     assert sizes == [3]
