@@ -347,15 +347,14 @@ def test_mean_pooling_with_a_hidden_layer(tiny_bert, tmp_path):
         export(trained, tmp_path / "model")
 
 
-def test_a_graph_that_gives_other_scores_is_not_written(trained, tmp_path, monkeypatch):
-    old = tmp_path / "model"
-    old.mkdir()
-    (old / "file").touch()
+def test_a_graph_that_gives_other_scores_is_not_written(trained, exported, tmp_path, monkeypatch):
+    old = shutil.copytree(exported, tmp_path / "model")
+    before = sorted(old.rglob("*"))
     monkeypatch.setattr("gmb_ner.deploy.export.TOLERANCE", -1.0)
     with pytest.raises(InputError, match="tag scores differ from torch's by up to"):
         export(trained, old)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert [path.name for path in old.iterdir()] == ["file"]
+    assert sorted(old.rglob("*")) == before
 
 
 def test_an_earlier_export_is_replaced(trained, exported, tmp_path):
