@@ -1,11 +1,37 @@
-"""The command that makes a pipeline once more, from the records of its run."""
+"""What the records of a run tell: what was trained on, and the command that does it once more."""
 
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from gmb_ner.errors import InputError
+
 SAMPLE_CSV = "corpus/sample.csv"
 SENTENCES_PER_DOC = 5  # where nothing else is asked for, as in project.yml
+
+
+def source_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a converted corpus is, as a training records it; manifest: corpus/manifest.json."""
+    return {
+        "corpus": "sample" if manifest.get("sample") else manifest["corpus"],
+        "protocol": manifest["protocol"],
+        "sha256": (manifest.get("source") or {}).get("sha256"),
+    }
+
+
+def check_trained_on(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Raise InputError where a pipeline was trained on another corpus than the one converted.
+
+    run: training/run.json; one that tells nothing of its corpus is taken as it is.
+    """
+    trained, here = run.get("source"), source_of(manifest)
+    if trained is not None and trained != here:
+        before, now = (f"{of['corpus']} ({of['protocol']})" for of in (trained, here))
+        raise InputError(
+            f"The pipeline was trained on {before}, and what is converted now is "
+            f"{now if now != before else 'another file of that name'}: run `spacy project run "
+            "train`, or fetch and convert that corpus again."
+        )
 
 
 def run_command(manifest: Mapping[str, Any], run: Mapping[str, Any]) -> str:

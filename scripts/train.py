@@ -10,6 +10,7 @@ from gmb_ner.assets.encoders import ENCODERS, fetch_bert, fetch_minilm
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
+from gmb_ner.reproduce import source_of
 from gmb_ner.training.plan import CONFIGS
 from gmb_ner.training.train import train
 
@@ -59,6 +60,7 @@ def main(
         corpus,
         output,
         name=planned["config"],
+        source=source_of(manifest),
         encoder=record,
         encoder_path=path,
         gpu_id=planned["gpu_id"],

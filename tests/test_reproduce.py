@@ -1,4 +1,7 @@
-from gmb_ner.reproduce import run_command
+import pytest
+
+from gmb_ner.errors import InputError
+from gmb_ner.reproduce import check_trained_on, run_command, source_of
 
 GMB = {"corpus": "gmb", "sample": False, "protocol": "canonical", "sentences_per_doc": 5}
 
@@ -21,3 +24,31 @@ def test_a_csv_of_ones_own_is_named_and_quoted():
     command = run_command({**manifest, "sentences_per_doc": 1}, {"config": "crf", "seed": None})
     assert "--vars.csv 'my drugs.csv'" in command and "seed" not in command
     assert command.endswith("--vars.sentences_per_doc 1")
+
+
+WORDS = {"corpus": "words", "protocol": "canonical", "source": {"sha256": "1"}}
+
+
+def test_what_was_trained_on_is_what_is_converted():
+    check_trained_on({"source": source_of(WORDS)}, WORDS)
+    check_trained_on({"config": "minilm"}, WORDS)  # made by hand: nothing is known
+    sample = {**WORDS, "sample": True}
+    assert source_of(sample)["corpus"] == "sample"
+    check_trained_on({"source": source_of(sample)}, sample)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"corpus": "news"}, "news (canonical)"),
+        ({"protocol": "contiguous"}, "words (contiguous)"),
+        ({"source": {"sha256": "2"}}, "another file of that name"),
+    ],
+)
+def test_another_corpus_than_the_one_trained_on_is_refused(change, told):
+    with pytest.raises(InputError) as error:
+        check_trained_on({"source": source_of(WORDS)}, {**WORDS, **change})
+    assert str(error.value) == (
+        f"The pipeline was trained on words (canonical), and what is converted now is {told}: run "
+        "`spacy project run train`, or fetch and convert that corpus again."
+    )

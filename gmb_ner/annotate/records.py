@@ -165,9 +165,14 @@ def check_columns(sources: Sequence[Source], text_column: str, keep: Sequence[st
         wanted = [text_column, *keep]
         missing = [] if columns is None else [name for name in wanted if name not in columns]
         if columns is not None and missing:
+            remedy = (
+                "name that of the text by --text-column"
+                if text_column in missing
+                else "name others by --keep"
+            )
             raise InputError(
                 f"{source.path} has no column {', '.join(missing)}, only {', '.join(columns)}; "
-                "name that of the text by --text-column."
+                f"{remedy}."
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
-from gmb_ner.reproduce import run_command
+from gmb_ner.reproduce import check_trained_on, run_command
 from gmb_ner.training.plan import CONFIGS
 
 # The licence of the trained weights where they are free to have one: that of both encoders.
@@ -73,6 +73,7 @@ def read_facts(
     _require(run, trained, ("config",), train)
     _require(scores, measured, ("gold_tokens", "raw_text", "interval95"), evaluate)
     _require(fetched, data, ("source", "licence"), fetch)
+    check_trained_on(trained, made)
     sample = bool(made.get("sample", False))
     corpus = "sample" if sample else str(made["corpus"])
     expected = {
@@ -84,8 +85,8 @@ def read_facts(
     for key, value in expected.items():
         if key in measured and measured[key] != value:
             raise InputError(
-                f"{scores} was measured with {key} {measured[key]!r}, but the pipeline was trained "
-                f"with {value!r}; measure anew with `spacy project run {measuring}`."
+                f"{scores} was measured with {key} {measured[key]!r}, but training and conversion "
+                f"were last made with {value!r}; measure anew with `spacy project run {measuring}`."
             )
     of_data = "sample" if data.get("sample") else data.get("corpus", corpus)
     if of_data != corpus:

@@ -23,6 +23,7 @@ from spacy.vocab import Vocab
 from gmb_ner.pipeline.decoding import tag_names
 from gmb_ner.pipeline.entities import (
     ScoredSpan,
+    Threshold,
     find_entities,
     register_confidence,
 )
@@ -87,6 +88,8 @@ class CrfNER(EntityPipe):
     transition: (tags, tags) learned scores from row to column.
     """
 
+    threshold = Threshold()
+
     def __init__(
         self,
         vocab: Vocab,
@@ -100,8 +103,6 @@ class CrfNER(EntityPipe):
         threshold: float = 0.0,
         scorer: Callable | None = None,
     ) -> None:
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is a confidence in [0, 1], not {threshold}.")
         if l1 < 0 or l2 < 0:
             raise ValueError(f"l1 and l2 are 0 or more, not {l1} and {l2}.")
         self.vocab, self.name, self.scorer = vocab, name, scorer

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,25 @@ def confidence(span: Span) -> float | None:
         if (entity.start, entity.end, entity.label) == (span.start, span.end, span.label):
             return float(score)
     return None
+
+
+class Threshold:
+    """An attribute of recognizers: entities with less confidence are left out.
+
+    Setting it raises ValueError for what is no number in [0, 1].
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.place = f"_{name}"
+
+    def __get__(self, pipe: Any, owner: type | None = None) -> float:
+        value: float = getattr(pipe, self.place)
+        return value
+
+    def __set__(self, pipe: Any, value: float) -> None:
+        if not (isinstance(value, Real) and 0 <= value <= 1):
+            raise ValueError(f"threshold is a confidence in [0, 1], not {value!r}.")
+        setattr(pipe, self.place, value)
 
 
 def by_tag(labels: Sequence[str], values: Mapping[str, float], default: float) -> NDArray[Any]:

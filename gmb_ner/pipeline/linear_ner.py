@@ -27,6 +27,7 @@ from gmb_ner.pipeline.calibrate import fit_temperature
 from gmb_ner.pipeline.decoding import constraints, tag_names
 from gmb_ner.pipeline.entities import (
     ScoredSpan,
+    Threshold,
     begin_entities,
     by_tag,
     pad_rows,
@@ -127,6 +128,8 @@ class LinearNER(TrainablePipe):
     component finds the very same.
     """
 
+    threshold = Threshold()
+
     def __init__(
         self,
         vocab: Vocab,
@@ -146,8 +149,6 @@ class LinearNER(TrainablePipe):
                 raise ValueError(f"loss is {one!r}: choose one of {', '.join(LOSSES)}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is a share in [0, 1), not {label_smoothing}.")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is a confidence in [0, 1], not {threshold}.")
         class_weights = dict(class_weights or {})
         for label, weight in class_weights.items():
             if not 0 <= weight < float("inf"):

@@ -1,6 +1,7 @@
 """Load a pipeline, run a part of it, and what its config tells of how it reads."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,13 @@ def load_model(name: str | Path, settings: Mapping[str, Any] = {}) -> Language:
     try:
         return spacy.load(name, config=dict(settings))
     except (OSError, ImportError, ValueError) as error:
+        if "[E002]" in str(error):  # spaCy's list of all factories there are would hide the reason
+            missing = re.search(r"factory for '(\w+)'", str(error))
+            raise InputError(
+                f"{name} cannot be loaded: nothing that is installed makes its component "
+                f"{missing[1] if missing else ''}; install what it needs (pip install "
+                "'gmb-ner[train]' for trained pipelines), or take an exported one."
+            ) from error
         raise InputError(f"{name} cannot be loaded ({error}).") from error
 
 

@@ -24,6 +24,7 @@ from spacy.vocab import Vocab
 from gmb_ner.pipeline.bert_tokenizer import encode_words_with
 from gmb_ner.pipeline.entities import (
     ScoredSpan,
+    Threshold,
     find_entities,
     register_confidence,
 )
@@ -86,6 +87,8 @@ class OnnxNER(EntityPipe):
         lexical: the lexical expert, or None.
     """
 
+    threshold = Threshold()
+
     def __init__(
         self,
         vocab: Vocab,
@@ -96,8 +99,6 @@ class OnnxNER(EntityPipe):
         threads: int = 0,
         scorer: Callable | None = None,
     ) -> None:
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is a confidence in [0, 1], not {threshold}.")
         if threads < 0:
             raise ValueError(f"threads is at least 0, not {threads}.")
         self.vocab, self.name, self.scorer = vocab, name, scorer

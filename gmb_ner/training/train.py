@@ -10,6 +10,8 @@ from typing import Any
 import srsly
 from spacy import util
 from spacy.cli.train import train as spacy_train
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
 from thinc.api import Config
 from wasabi import msg
 
@@ -122,9 +124,11 @@ def choose_weights(output: Path) -> bool:
 
     best = read_object(output / "model-best" / "meta.json", "train again")["performance"]
     last = score(nlp.meta["performance"])
-    msg.info(f"dev score of the last weights {last:.4f}, of the best before {score(best):.4f}")
+    told = f"dev score of the last weights {last:.4f}, of the best before {score(best):.4f}"
     if last < score(best) - DEV_NOISE:
+        msg.info(f"{told}, clearly more: model-best keeps these")
         return False
+    msg.info(f"{told}, not clearly more: model-best gets the last")
     with work_folder(output / "model-best") as work:
         nlp.to_disk(work / "model")
         take_place(work / "model", output / "model-best")
@@ -166,6 +170,7 @@ def train(
     output: Path,
     *,
     name: str,
+    source: dict[str, Any] | None = None,
     encoder: dict[str, Any] | None = None,
     encoder_path: str | None = None,
     gpu_id: int = -1,
@@ -178,7 +183,8 @@ def train(
     """Train a pipeline into `output`/model-best and record how in `output`/run.json.
 
     config_path: the .cfg; corpus: the folder with train.spacy and dev.spacy.
-    name: of the config, for the record.
+    name: of the config, for the record; source: what the corpus is, likewise
+        (`gmb_ner.reproduce.source_of`).
     encoder: of the weights, for the record; encoder_path: the directory that holds them.
     gpu_id: -1 for the CPU, where encoders compute in bfloat16 if it has that.
     max_steps: end after so many batches, 0 for as many as the config says.
@@ -215,6 +221,9 @@ def train(
         if "mixed_precision" in components["transformer"].get("model", {}):
             overrides["components.transformer.model.mixed_precision"] = False
         overrides["system.gpu_allocator"] = None
+    if fit and (biased := components.get("ner", {}).get("label_bias")):
+        # Our configs name the rare labels of the corpus, and serve others too.
+        overrides["components.ner.label_bias"] = _of_labels(biased, corpus / "train.spacy")
     overrides.update(settings or {})
     if max_steps:
         overrides["training.max_steps"] = max_steps
@@ -242,6 +251,7 @@ def train(
     words = schedule.words if schedule else None
     record = {
         "config": name,
+        "source": source,
         "encoder": encoder,
         "seed": seed,
         "max_steps": max_steps,
@@ -255,6 +265,13 @@ def train(
     }
     write_json(output / RUN, record)
     return record
+
+
+def _of_labels(values: dict[str, float], path: Path) -> dict[str, float]:
+    """The values of labels that a .spacy file has."""
+    docs = DocBin().from_disk(path).get_docs(Vocab())
+    labels = {ent.label_ for doc in docs for ent in doc.ents}
+    return {label: value for label, value in values.items() if label in labels}
 
 
 def _curve(log: Path) -> list[dict[str, Any]]:

@@ -263,5 +263,5 @@ def test_a_column_that_is_not_there_is_told_before_the_work(tmp_path):
     check_columns(sources, "body", ["id"])
     with pytest.raises(InputError, match="has no column text, only id, body; name that of the te"):
         check_columns(sources, "text", [])
-    with pytest.raises(InputError, match="has no column day"):
+    with pytest.raises(InputError, match="has no column day, only id, body; name others by --keep"):
         check_columns(sources, "body", ["day"])

@@ -405,6 +405,15 @@ def test_settings_that_make_no_sense(settings, message):
         blank(**settings)
 
 
+@pytest.mark.parametrize("threshold", [5, -1, "0.5", float("nan"), None])
+def test_a_threshold_that_makes_no_sense_is_refused_when_it_is_set(threshold):
+    component = blank().get_pipe("ner")
+    with pytest.raises(ValueError, match=r"threshold is a confidence in \[0, 1\], not "):
+        component.threshold = threshold
+    component.threshold = 1
+    assert component.threshold == 1
+
+
 # Prediction
 
 

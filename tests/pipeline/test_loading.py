@@ -62,5 +62,11 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
     (tmp_path / "model" / "linear_ner" / "model").write_bytes(b"")
     with pytest.raises(InputError, match=r"model cannot be loaded \("):
         load_model(tmp_path / "model")
+    config = (tmp_path / "model" / "config.cfg").read_text(encoding="utf-8")
+    (tmp_path / "model" / "config.cfg").write_text(
+        config.replace('factory = "linear_ner"', 'factory = "other_ner"'), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="nothing that is installed makes its component other_"):
+        load_model(tmp_path / "model")
     with pytest.raises(InputError, match=r"nowhere cannot be loaded \("):
         load_model("nowhere")

@@ -7,9 +7,12 @@ import spacy
 from spacy import util
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy.vocab import Vocab
 from thinc.api import Config
 
+from gmb_ner.corpus.docs import write_docbin
 from gmb_ner.errors import InputError
+from gmb_ner.evaluation.files import load_docs
 from gmb_ner.training.train import (
     DEV_NOISE,
     Schedule,
@@ -96,7 +99,8 @@ def test_train_records_how(sample_corpus, tmp_path, capsys):
     assert [point["step"] for point in record["curve"]] == [0, 1, 2, 3, 4]
     assert all(0 <= point["score"] <= 1 for point in record["curve"])
     # The last weights are weighed too, whatever the number of steps.
-    assert "dev score of the last weights" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "dev score of the last weights" in told and "model-best " in told
     nlp = spacy.load(tmp_path / "model-best")
     assert nlp.pipe_names == ["tok2vec", "ner"]
     assert sorted(nlp.get_pipe("ner").labels) == sorted(
@@ -170,6 +174,23 @@ def test_own_config_is_taken_as_it_is(sample_corpus, tmp_path):
     assert record["steps"] is None and record["words_per_second"] is None
     nlp = spacy.load(tmp_path / "out" / "model-best")
     assert nlp.config["training"]["eval_frequency"] == 2
+
+
+def test_settings_for_labels_that_the_corpus_lacks_are_left_out(sample_corpus, tiny_bert, tmp_path):
+    for part in ("train", "dev"):
+        docs = load_docs(sample_corpus / f"{part}.spacy", Vocab())
+        for doc in docs:
+            doc.set_ents([ent for ent in doc.ents if ent.label_ in ("geo", "art")])
+        write_docbin(docs, tmp_path / f"{part}.spacy")
+    config = ROOT / "configs" / "minilm.cfg"
+    assert sorted(util.load_config(config)["components"]["ner"]["label_bias"]) == [
+        "art", "eve", "nat"
+    ]  # fmt: skip
+    train(
+        config, tmp_path, tmp_path / "out", name="minilm", encoder_path=str(tiny_bert), max_steps=2
+    )  # fmt: skip
+    nlp = spacy.load(tmp_path / "out" / "model-best")
+    assert nlp.config["components"]["ner"]["label_bias"] == {"art": 1.0}
 
 
 def test_no_converted_corpus(tmp_path):
