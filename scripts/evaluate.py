@@ -55,7 +55,7 @@ def main(
     """Score MODEL's entities on DOCS, show the reports and write the scores to OUTPUT."""
     source, trained = read_manifest(manifest), read_run(run)
     if manifest is not None and run is not None:
-        check_trained_on(read_object(run, ""), read_object(manifest, ""))
+        check_trained_on(read_object(run, "train again"), read_object(manifest, "convert again"))
     if source.sample:
         msg.warn(SAMPLE_NOTE)
     gpu = choose_gpu(gpu_id, trained)
