@@ -63,11 +63,11 @@ def main(
         aligns=("l", *"r" * (2 + len(labels))),
         divider=True,
     )  # fmt: skip
-    for label in labels:
-        lacking = [p for p in PARTS if not manifest["parts"][p]["entities"].get(label)]
-        if lacking:
-            msg.warn(f"{label} has no entity in {' and '.join(lacking)}: if it is no slip of the "
-                     "pen, its score will say nothing.")  # fmt: skip
+    for part, what in (("train", "learned"), ("test", "scored")):
+        found = manifest["parts"][part]["entities"]
+        if lacking := [label for label in labels if not found.get(label)]:
+            msg.warn(f"Not in {part}, so that it cannot be {what}: {', '.join(lacking)}. Is it a "
+                     "slip of the pen?")  # fmt: skip
     align = audited["alignment"]
     msg.info(f"{align['share_aligned']:.3%} of {align['entities']:,} entities begin and end at "
              f"spaCy's own tokens; the other {align['misaligned']} are in "

@@ -144,6 +144,22 @@ def test_another_table_with_iob1_tags(fetched, tmp_path, command, monkeypatch):
     ]
 
 
+def test_labels_that_cannot_be_learned_or_scored_are_told(fetched, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = ["drag", *["drug"] * 38, "drog"]  # the first is trained on, the last a test
+    rows = [
+        f"{n},{chr(97 + n % 26) * (1 + n // 26)},B-{label}\n{n},helps,O"
+        for n, label in enumerate(labels)
+    ]
+    csv, record = fetched("\n".join(["id,word,tag", *rows]), "drugs.csv")
+    command_line = ("convert.py", csv.name, record.name, "out", "--protocol", "contiguous")
+    code, output = command(*command_line, "--sentences-per-doc", "1")
+    told = " ".join(output.split())
+    assert code == 0, output
+    assert "Not in train, so that it cannot be learned: drog. Is it a slip of the pen?" in told
+    assert "Not in test, so that it cannot be scored: drag. Is it a slip of the pen?" in told
+
+
 # What goes wrong leaves everything as it was
 
 

@@ -299,6 +299,15 @@ def test_settings_that_make_no_sense(settings, message):
         spacy.blank("en").add_pipe("onnx_ner", config=settings)
 
 
+def test_as_many_threads_read_as_are_asked_for_last(exported):
+    nlp = spacy.load(exported)
+    component = nlp.get_pipe("ner")
+    for threads in (2, 3):
+        component.threads = threads
+        nlp(TEXTS[-1])  # of several windows
+        assert component._pool[1]._max_workers == threads
+
+
 # What cannot be exported
 
 
