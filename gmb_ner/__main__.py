@@ -1,17 +1,17 @@
 """The command `gmb_ner`: what an installed pipeline is used by, outside of Python."""
 
 import os
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
 
 from gmb_ner.annotate.engines import run_here, run_processes, run_ray
 from gmb_ner.annotate.formats import FORMATS
 from gmb_ner.annotate.job import ERRORS, Counts, Job, finished, prepare, remove_unfinished, split
+from gmb_ner.annotate.progress import Progress
 from gmb_ner.annotate.records import read_records
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
@@ -74,10 +74,10 @@ def annotate(
     if done:
         msg.info(f"shards that are there already: {len(done)}")
     total, shown = Counts(), printable(output)
-    started = time.perf_counter()
-    size = sum(file.path.stat().st_size for file in sources)
-    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
-        records = read_records(sources, text_column=text_column, keep=job.keep, progress=bar.update)
+    with closing(Progress(sum(file.path.stat().st_size for file in sources))) as progress:
+        records = read_records(
+            sources, text_column=text_column, keep=job.keep, progress=progress.read
+        )
         shards = split(records, shard_size, done)
         if engine == "ray":
             counts = run_ray(job, shards, processes, ray_address, ray_gpus)
@@ -88,17 +88,15 @@ def annotate(
         try:
             for shard in counts:
                 total = total.plus(shard)
-                seconds = time.perf_counter() - started
-                bar.set_postfix_str(f"{total.words / seconds:,.0f} words/s")
+                progress.annotated(shard.words)
         except KeyboardInterrupt:
-            bar.close()
+            progress.close()
             msg.warn(f"Stopped; {shown} keeps its shards: run the same command to go on.")
             raise typer.Exit(130) from None
     remove_unfinished(job)
-    speed = total.words / (time.perf_counter() - started)
     msg.good(
         f"{shown}: shards in all: {len(finished(job))}; this run {total.records:,} records, "
-        f"{total.words:,} words, {total.entities:,} entities, {speed:,.0f} words/s"
+        f"{total.words:,} words, {total.entities:,} entities, {progress.speed:,.0f} words/s"
     )
     lists = (output / ERRORS).glob("*.jsonl")
     if failed := sum(path.read_bytes().count(b"\n") for path in lists):
