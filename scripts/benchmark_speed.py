@@ -1,7 +1,6 @@
 """Compare how fast pipelines find entities in raw text, in one run, in turn."""
 
 from pathlib import Path
-from statistics import median
 from typing import Annotated
 
 import spacy
@@ -18,7 +17,7 @@ from gmb_ner.benchmark.prediction_speed import (
     load,
     texts_of,
 )
-from gmb_ner.benchmark.roofline import ceilings, operations_per_piece, pieces_per_word
+from gmb_ner.benchmark.roofline import Work, ceilings, memory_speed, work
 from gmb_ner.console import step
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
@@ -46,11 +45,11 @@ def main(
     """Print words a second, their ratio to the first of PIPELINES, and the latency of a sentence.
 
     A config stands for a pipeline whose weights learned nothing, which is as fast; huggingface for
-    transformers' own pipeline on the same encoder. Then the share of the processor's measured speed
-    in matrix products that the encoders reach, for the word pieces of --encoder. With --processes,
-    pipelines that are folders once more in several processes, which all read the texts of the first
-    number of SENTENCES, in the last of BATCH_SIZES; with --score, each in a process of its own on
-    the whole test part.
+    transformers' own pipeline on the same encoder. Then how much the encoders reach, where each is
+    fastest, of the measured speed in matrix products, for the word pieces of --encoder, and of that
+    in copying memory. With --processes, pipelines that are folders once more in several processes,
+    which all read the texts of the first number of SENTENCES, in the last of BATCH_SIZES; with
+    --score, each in a process of its own on the whole test part.
     """
     kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
     counts = _numbers(processes) if processes else []
@@ -71,10 +70,13 @@ def main(
     print(_table(timings, kinds, sizes))
     with_encoder = {name: timings[name] for name in timings if entered[name].has_encoder}
     if with_encoder:
-        texts, counted = texts_of(docs, 1, words)
-        pieces = pieces_per_word(encoder, texts, counted)
-        needed = {name: pieces * operations_per_piece(entered[name].nlp) for name in with_encoder}
-        print(_roofline(with_encoder, needed, ceilings(device.gpu_id)))
+        counted = {}
+        for name, timing in with_encoder.items():
+            kind, size = timing.best()
+            texts, read = texts_of(docs, kind, words)
+            counted[name] = work(entered[name], texts, read, batch_size=size, encoder=encoder)
+        limits = ceilings(device.gpu_id), memory_speed(device.gpu_id)
+        print(_roofline(with_encoder, counted, *limits))
     if plot is not None:
         plot_speeds(timings, kinds, sizes[-1], plot)
     folders = {name: source for name, source in named.items() if source.is_dir()}
@@ -162,19 +164,29 @@ def _costs(measured: dict[str, Costs]) -> str:
 
 
 def _roofline(
-    timings: dict[str, Timings], needed: dict[str, float], ceiling: dict[str, float]
+    timings: dict[str, Timings], counted: dict[str, Work], ceiling: dict[str, float], memory: float
 ) -> str:
     measured = ", ".join(f"{flops / 1e9:,.0f} in {name}" for name, flops in ceiling.items())
     rows = []
     for name, timing in timings.items():
-        reached = needed[name] * max(median(found) for found in timing.words_per_second.values())
+        needed, speed = counted[name], timing.speed(*timing.best())
+        reached, moved = needed.operations * speed, needed.bytes * speed
         shares = (f"{100 * reached / flops:.0f} %" for flops in ceiling.values())
-        rows.append((name, f"{needed[name] / 1e6:.1f}", f"{reached / 1e9:,.0f}", *shares))
-    header = ("pipeline, at its best", "MFLOP/word", "GFLOP/s", *(f"of {name}" for name in ceiling))
+        share = f"{100 * moved / memory:.0f} %"
+        rows.append(
+            (
+                *(name, f"{needed.operations / 1e6:.1f}", f"{reached / 1e9:,.0f}", *shares),
+                *(f"{needed.bytes / 1e3:,.0f}", f"{moved / 1e9:.1f}", share),
+            )
+        )
+    header = (
+        *("pipeline, at its best", "MFLOP/word", "GFLOP/s", *(f"of {name}" for name in ceiling)),
+        *("kB/word", "GB/s", "of memory"),
+    )
     return (
-        "Operations in the encoders' weights; products of large matrices reach GFLOP/s: "
-        f"{measured}\n"
-        + str(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r")))
+        "Operations in the encoders' weights, and bytes of these; products of large matrices reach "
+        f"GFLOP/s: {measured}; copies of large arrays {memory / 1e9:,.0f} GB/s\n"
+        + str(table(rows, header=header, divider=True, aligns=("l", *"r" * (len(header) - 1))))
     )
 
 

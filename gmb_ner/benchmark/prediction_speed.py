@@ -101,6 +101,10 @@ class Timings:
         """The median, in words a second."""
         return median(self.words_per_second[sentences, batch_size])
 
+    def best(self) -> tuple[int, int]:
+        """Sentences a document and batch size with the highest speed."""
+        return max(self.words_per_second, key=lambda kind: self.speed(*kind))
+
     def latency(self, share: float) -> float:
         """The latency in seconds that so large a share of the sentences does not exceed."""
         return float(np.quantile(self.latencies, share))

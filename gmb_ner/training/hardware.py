@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gmb_ner.errors import InputError
 
@@ -80,7 +82,7 @@ def matmul_flops(gpu_id: int, half: bool, seconds: float = 0.5) -> float:
     """Measured floating point operations a second of square matrix products.
 
     half: in bfloat16 instead of float32.
-    seconds: how long to measure, after one product that is not counted.
+    seconds: how long to measure.
     """
     import torch
 
@@ -93,12 +95,17 @@ def matmul_flops(gpu_id: int, half: bool, seconds: float = 0.5) -> float:
         if gpu_id >= 0:
             torch.cuda.synchronize(gpu_id)
 
-    multiply()
-    started, products = time.perf_counter(), 0
+    return 2 * size**3 * turns_per_second(multiply, seconds)
+
+
+def turns_per_second(turn: Callable[[], Any], seconds: float) -> float:
+    """How often something can be done a second, measured for so long after a first turn."""
+    turn()
+    started, turns = time.perf_counter(), 0
     while (spent := time.perf_counter() - started) < seconds:
-        multiply()
-        products += 1
-    return 2 * size**3 * products / spent
+        turn()
+        turns += 1
+    return turns / spent
 
 
 def _cpu() -> Device:

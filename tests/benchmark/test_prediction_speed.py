@@ -16,7 +16,13 @@ from gmb_ner.benchmark.prediction_speed import (
     load,
     texts_of,
 )
-from gmb_ner.benchmark.roofline import operations_per_piece, pieces_per_word
+from gmb_ner.benchmark.roofline import (
+    ceilings,
+    memory_speed,
+    operations_per_piece,
+    pieces_per_word,
+    work,
+)
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.evaluation.predict import predict_gold_tokens
@@ -84,6 +90,27 @@ def test_operations_are_those_of_the_weights(source, sample_corpus, tiny_bert):
     assert operations_per_piece(nlp) == 2 * 2 * (4 * 32 * 32 + 2 * 32 * 64)
 
 
+@pytest.mark.parametrize("source", ["huggingface", "minilm-stock.cfg", "minilm.cfg"])
+def test_weights_are_read_whenever_the_encoder_runs(source, sample_corpus, tiny_bert):
+    path = CONFIGS / source if source.endswith(".cfg") else Path(source)
+    nlp = load(path, sample_corpus, str(tiny_bert), gpu_id=-1)
+    weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    for name, contestant in contestants({"one": nlp}).items():
+        size = 2 if "bfloat16" in name else 4
+        for batch_size, runs in [(1, 2), (2, 1)]:
+            done = work(
+                contestant, ["nile xy", "nile"], 3, batch_size=batch_size, encoder=tiny_bert
+            )
+            assert done.bytes == weights * size * runs / 3
+            assert done.operations == 2 * weights * 4 / 3
+
+
+def test_the_machines_limits_are_measured():
+    found = ceilings(-1)
+    assert list(found) == ["float32", "bfloat16", "int8"]
+    assert min(found.values()) > 1e8 and memory_speed(-1) > 1e8
+
+
 def test_pieces_of_a_word(tiny_bert):
     # "nile" is one piece, "xy" two.
     assert pieces_per_word(tiny_bert, ["nile xy", "nile"], 3) == 4 / 3
@@ -96,7 +123,7 @@ def test_a_process_that_fails_is_told(tmp_path):
 
 def test_medians_and_quantiles():
     timing = Timings({(1, 32): [5.0, 1.0, 3.0]}, [0.0, 0.1, 0.2])
-    assert timing.speed(1, 32) == 3
+    assert timing.speed(1, 32) == 3 and timing.best() == (1, 32)
     assert timing.latency(0.5) == pytest.approx(0.1)
     assert timing.latency(0.95) == pytest.approx(0.19)
 
@@ -122,6 +149,7 @@ def test_the_command_prints_a_table(run, sample_corpus, tiny_bert):
     assert done.exit_code == 0, done.output
     measured, _, roofline = done.output.partition("Operations in the encoders' weights")
     assert [line.split()[0] for line in roofline.splitlines()[4:7]] == ["stock", "ours,", "ours,"]
+    assert "of int8" in roofline and "of memory" in roofline
     lines = [line.split() for line in measured.splitlines() if line.startswith("stock ")]
     assert [line[1:3] + line[4:5] for line in lines] == [["1", "1", "1.00"], ["2", "1", "1.00"]]
     assert len(lines[0]) == 7  # with the latencies, which stand once for each pipeline

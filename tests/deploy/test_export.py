@@ -15,7 +15,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from tokenizers import Tokenizer, models
 
-from gmb_ner.benchmark.roofline import operations_per_piece
+from gmb_ner.benchmark.prediction_speed import Contestant
+from gmb_ner.benchmark.roofline import operations_per_piece, work
 from gmb_ner.deploy.export import export
 from gmb_ner.deploy.package import package
 from gmb_ner.errors import InputError
@@ -141,6 +142,10 @@ def test_operations_of_a_graph_are_those_of_its_encoder_and_tags(precision, tiny
     exported.add_pipe("sentencizer")  # what else is in the pipeline does not count
     assert operations_per_piece(spacy.load(trained)) == 2 * (4 * 32 * 32 + 2 * 32 * 64)
     assert operations_per_piece(exported) == operations_per_piece(spacy.load(trained)) + 2 * tags
+    # Each window is read by itself.
+    size = {"fp32": 4, "int8": 1}[precision]
+    read = work(Contestant(exported), ["nile xy", "nile"], 3, batch_size=2, encoder=tiny_bert)
+    assert read.bytes == 2 * size * operations_per_piece(exported) / 2 / 3
 
 
 def test_settings_go_along(exported):
