@@ -14,8 +14,7 @@ from gmb_ner.evaluation.files import (
     choose_gpu,
     load_docs,
     load_pipeline,
-    read_manifest,
-    read_run,
+    read_records,
 )
 from gmb_ner.evaluation.report import (
     calibration_text,
@@ -25,8 +24,7 @@ from gmb_ner.evaluation.report import (
     headline,
     summary,
 )
-from gmb_ner.files import atomic_path, read_object, write_json
-from gmb_ner.reproduce import check_trained_on
+from gmb_ner.files import atomic_path, write_json
 from gmb_ner.training.hardware import choose_device
 
 msg = Printer(line_max=100)
@@ -53,9 +51,7 @@ def main(
     ] = None,
 ) -> None:
     """Score MODEL's entities on DOCS, show the reports and write the scores to OUTPUT."""
-    source, trained = read_manifest(manifest), read_run(run)
-    if manifest is not None and run is not None:
-        check_trained_on(read_object(run, "train again"), read_object(manifest, "convert again"))
+    source, trained = read_records(manifest, run)
     if source.sample:
         msg.warn(SAMPLE_NOTE)
     gpu = choose_gpu(gpu_id, trained)

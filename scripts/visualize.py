@@ -15,8 +15,7 @@ from gmb_ner.evaluation.files import (
     choose_gpu,
     load_docs,
     load_pipeline,
-    read_manifest,
-    read_run,
+    read_records,
 )
 from gmb_ner.evaluation.report import headline
 from gmb_ner.files import read_object, write_text
@@ -37,8 +36,8 @@ def main(
     gpu_id: Annotated[str, typer.Option(help="-1 for the CPU; auto: the one of --run")] = "auto",
 ) -> None:
     """Predict on DOCS with MODEL and write OUTPUT, a page that needs no network."""
-    source = read_manifest(manifest)
-    nlp = load_pipeline(model, choose_gpu(gpu_id, read_run(run)))
+    source, trained = read_records(manifest, run)
+    nlp = load_pipeline(model, choose_gpu(gpu_id, trained))
     references = load_docs(docs, nlp.vocab)
     comparisons = compare_documents(nlp, references, at_most=max(limit, predict))
     if not comparisons:

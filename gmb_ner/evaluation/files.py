@@ -15,6 +15,11 @@ from thinc.api import Config
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object
 from gmb_ner.pipeline.loading import load_model
+from gmb_ner.reproduce import check_trained_on
+
+# What to do where a record is missing.
+CONVERT = "make it with `spacy project run convert`"
+TRAIN = "make it with `spacy project run train`"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,14 @@ class Run:
     gpu_id: int = -1
 
 
+def read_records(manifest: Path | None, run: Path | None) -> tuple[Manifest, Run]:
+    """Read both, see below; raises InputError too where the run trained on another corpus."""
+    documents, training = read_manifest(manifest), read_run(run)
+    if manifest is not None and run is not None:
+        check_trained_on(read_object(run, TRAIN), read_object(manifest, CONVERT))
+    return documents, training
+
+
 def read_manifest(path: Path | None) -> Manifest:
     """Read corpus/manifest.json; without a path, nothing is known about the documents.
 
@@ -43,7 +56,7 @@ def read_manifest(path: Path | None) -> Manifest:
     """
     if path is None:
         return Manifest(corpus="", sample=False, protocol="")
-    data = read_object(path, "make it with `spacy project run convert`")
+    data = read_object(path, CONVERT)
     missing = [key for key in ("corpus", "protocol") if key not in data]
     if missing:
         raise InputError(
@@ -62,7 +75,7 @@ def read_run(path: Path | None) -> Run:
     """
     if path is None:
         return Run()
-    data = read_object(path, "make it with `spacy project run train`")
+    data = read_object(path, TRAIN)
     gpu_id = data.get("gpu_id")
     return Run(
         config=str(data.get("config", "")),

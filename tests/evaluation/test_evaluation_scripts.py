@@ -24,6 +24,10 @@ def project(ruler, reference, tmp_path, monkeypatch):
         '{"corpus": "gmb", "sample": true, "protocol": "canonical"}', encoding="utf-8"
     )
     Path("run.json").write_text('{"config": "cnn", "seed": 1, "gpu_id": -1}', encoding="utf-8")
+    Path("other.json").write_text(
+        '{"config": "cnn", "source": {"corpus": "words", "protocol": "canonical", "sha256": "1"}}',
+        encoding="utf-8",
+    )
 
 
 def invoke(script: str, *args: str):
@@ -101,6 +105,10 @@ def test_visualize_writes_the_page(project):
         (("model", "nothing.spacy", "out"), "There is no file nothing.spacy"),
         (("model", "test.spacy", "out", "--manifest", "nothing"), "There is no file nothing"),
         (("model", "test.spacy", "out", "--gpu-id", "cuda"), "a number or auto"),
+        (
+            ("model", "test.spacy", "out", "--manifest", "manifest.json", "--run", "other.json"),
+            "was trained on words (canonical), and what is converted now is gmb (canonical)",
+        ),
     ],
 )
 def test_bad_input_ends_with_a_sentence_and_no_output(project, script, args, message):
