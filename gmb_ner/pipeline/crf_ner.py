@@ -6,6 +6,7 @@ trained pipeline needs no CRFsuite and has the same exact confidences.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,12 +23,11 @@ from spacy.vocab import Vocab
 
 from gmb_ner.pipeline.decoding import tag_names
 from gmb_ner.pipeline.entities import (
-    ScoredSpan,
     Threshold,
     find_entities,
     register_confidence,
 )
-from gmb_ner.pipeline.entity_pipe import EntityPipe
+from gmb_ner.pipeline.entity_pipe import EntityPipe, Predict
 from gmb_ner.pipeline.gold import gold_tags
 from gmb_ner.pipeline.lexical import keys_of
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
@@ -200,14 +200,12 @@ class CrfNER(EntityPipe):
         for (before, after), score in transitions.items():
             self.transition[indices[before], indices[after]] = score
 
-    def predict(self, docs: list[Doc]) -> list[list[ScoredSpan]]:
-        """The entities of each Doc, in order, with their confidences; Docs are not changed.
-
-        Raises ValueError before `initialize` (E109).
-        """
+    def begin(self, docs: list[Doc]) -> Predict:
+        """See `EntityPipe.begin`; raises ValueError before `initialize` (E109)."""
         if not self.labels:
             raise ValueError(Errors.E109.format(name=self.name))
-        return find_entities(
+        return partial(
+            find_entities,
             docs,
             self.table.score(docs),
             self.labels,

@@ -5,10 +5,9 @@ batch is decoded at once, where `ner` steps through a state machine token by tok
 """
 
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from spacy.errors import Errors
@@ -32,8 +31,8 @@ from gmb_ner.pipeline.entities import (
     by_tag,
     pad_rows,
     register_confidence,
-    set_entities,
 )
+from gmb_ner.pipeline.entity_pipe import EntityPipe, Predict
 from gmb_ner.pipeline.gold import MISSING, gold_tags
 from gmb_ner.pipeline.losses import crf_negative_log_likelihood, cross_entropy, log_softmax
 from gmb_ner.pipeline.rows import predict_rows
@@ -41,9 +40,6 @@ from gmb_ner.pipeline.rows import predict_rows
 LOSSES = ("cross_entropy", "crf")
 INIT_DOCS = 10  # of which the model's widths are inferred
 COUNTED_DOCS = 256  # a batch, where features are counted
-
-Predict: TypeAlias = Callable[[], list[list[ScoredSpan]]]
-Begun: TypeAlias = tuple[list[Doc], Predict]
 
 DEFAULT_MODEL = """
 [model]
@@ -118,7 +114,7 @@ def create_linear_ner(
     )
 
 
-class LinearNER(TrainablePipe):
+class LinearNER(EntityPipe, TrainablePipe):
     """See `create_linear_ner`.
 
     After a call, `doc.spans["ner"]` holds the predicted entities and, in `attrs["scores"]`, their
@@ -243,52 +239,14 @@ class LinearNER(TrainablePipe):
         )
         self.cfg["initialized"] = True
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Annotate a stream of Docs, in order, `batch_size` of them together.
-
-        As spaCy's, but on a GPU the entities of a batch are written when the next one has been
-        begun, so that the GPU works on one while the other is prepared. So a stream that waits for
-        the answer to a batch before it gives the next one waits for ever: call `nlp` there.
-        """
-        begun: deque[Begun] = deque()
-        ahead = int(self.model.ops.xp is not np)
-        batches = minibatch(stream, batch_size)
-        while True:
-            try:
-                docs = next(batches, None)
-            except Exception:
-                yield from self._finish(begun)
-                raise
-            if docs is None:
-                break
-            try:
-                begun.append((docs, self.begin(docs)))
-            except Exception as error:
-                yield from self._finish(begun)
-                self.get_error_handler()(self.name, self, docs, error)
-            yield from self._finish(begun, ahead)
-        yield from self._finish(begun)
-
-    def _finish(self, begun: deque[Begun], left: int = 0) -> Iterator[Doc]:
-        """Annotate what was begun, but for so many batches."""
-        while len(begun) > left:
-            docs, find = begun.popleft()
-            try:
-                self.set_annotations(docs, find())
-                yield from docs
-            except Exception as error:
-                self.get_error_handler()(self.name, self, docs, error)
+    @property
+    def works_ahead(self) -> bool:
+        """A GPU does."""
+        return self.model.ops.xp is not np
 
     def begin(self, docs: list[Doc]) -> Predict:
-        """`predict` in two parts: a GPU begins, and what is returned waits for it."""
+        """See `EntityPipe.begin`; raises ValueError before `initialize` (E109)."""
         return self._begin_decoding(docs, self.tag_scores(docs))
-
-    def predict(self, docs: Iterable[Doc]) -> list[list[ScoredSpan]]:
-        """The entities of each Doc, in order, with their confidences; Docs are not changed.
-
-        Raises ValueError before `initialize` (E109).
-        """
-        return self.begin(list(docs))()
 
     def tag_scores(self, docs: list[Doc]) -> Floats2d:
         """Log probabilities (words of all Docs, tags) up to a constant; of experts, their sum.
@@ -317,11 +275,6 @@ class LinearNER(TrainablePipe):
             label_bias=self.label_bias,
             threshold=self.threshold,
         )
-
-    def set_annotations(self, docs: Iterable[Doc], scores: list[list[ScoredSpan]]) -> None:
-        """Write entities and confidences; entities and blocked tokens that are there stay."""
-        for doc, predicted in zip(docs, scores, strict=True):
-            set_entities(doc, predicted)
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]

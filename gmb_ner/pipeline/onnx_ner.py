@@ -23,12 +23,11 @@ from spacy.vocab import Vocab
 
 from gmb_ner.pipeline.bert_tokenizer import encode_words_with
 from gmb_ner.pipeline.entities import (
-    ScoredSpan,
     Threshold,
     find_entities,
     register_confidence,
 )
-from gmb_ner.pipeline.entity_pipe import EntityPipe
+from gmb_ner.pipeline.entity_pipe import EntityPipe, Predict
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.losses import log_softmax
 from gmb_ner.pipeline.wordpieces import PieceBatch, WordPieces
@@ -117,14 +116,17 @@ class OnnxNER(EntityPipe):
         """The labels, in the order of their tags."""
         return tuple(self.cfg["labels"])
 
-    def predict(self, docs: list[Doc]) -> list[list[ScoredSpan]]:
-        """The entities of each Doc, in order, with their confidences; Docs are not changed.
+    @property
+    def works_ahead(self) -> bool:
+        """Other threads do, if there are any."""
+        return self._thread_count > 1
 
-        Raises ValueError before a graph is loaded (E109).
-        """
-        return find_entities(
+    def begin(self, docs: list[Doc]) -> Predict:
+        """See `EntityPipe.begin`; raises ValueError before a graph is loaded (E109)."""
+        score = self._begin_scores(docs)
+        return lambda: find_entities(
             docs,
-            self.tag_scores(docs),
+            score(),
             self.labels,
             temperature=self.cfg.get("temperature", 1.0),
             label_bias=self.label_bias,
@@ -136,16 +138,19 @@ class OnnxNER(EntityPipe):
 
         Raises ValueError before a graph is loaded (E109).
         """
+        return self._begin_scores(docs)()
+
+    def _begin_scores(self, docs: list[Doc]) -> Callable[[], NDArray[np.float32]]:
         if self._session is None or self._word_pieces is None:
             raise ValueError(Errors.E109.format(name=self.name))
         batch = self._word_pieces(docs)
-        scores = log_softmax(self._pool_words(self._run(batch), batch))
-        if self.lexical is not None:
-            scores = scores + log_softmax(self.lexical.score(docs))
-        return scores
+        read = self._begin_windows(batch)
+        # While the windows are read.
+        lexical = 0.0 if self.lexical is None else log_softmax(self.lexical.score(docs))
+        return lambda: log_softmax(self._pool_words(read(), batch)) + lexical
 
-    def _run(self, batch: PieceBatch) -> NDArray[np.float32]:
-        """(windows * pieces, tags) scores of all pieces of a batch.
+    def _begin_windows(self, batch: PieceBatch) -> Callable[[], NDArray[np.float32]]:
+        """What is returned waits for the (windows * pieces, tags) scores of a batch's pieces.
 
         Each window is read by itself: 8-bit graphs take the range of all that they read together,
         and a text must have the same entities whatever stands beside it. So nothing is padded
@@ -164,15 +169,22 @@ class OnnxNER(EntityPipe):
             feed = {name: array for name, array in arrays if name in known}
             (scores[here],) = self._session.run(None, feed)
 
-        threads = self.threads or os.cpu_count() or 1
-        if threads == 1 or windows <= 1:
-            for row in range(windows):
-                read(row)
-        else:
-            # Long windows first, so that no thread is left with one at the end.
-            order = np.argsort(-batch.lengths, kind="stable").tolist()
-            list(self._threads(threads).map(read, order))
-        return scores.reshape(-1, tags)
+        # Long windows first, so that no thread is left with one at the end.
+        order = np.argsort(-batch.lengths, kind="stable").tolist()
+        count = self._thread_count
+        done: Iterable[None]
+        done = self._threads(count).map(read, order) if count > 1 else list(map(read, order))
+
+        def wait() -> NDArray[np.float32]:
+            for _ in done:
+                pass
+            return scores.reshape(-1, tags)
+
+        return wait
+
+    @property
+    def _thread_count(self) -> int:
+        return self.threads or os.cpu_count() or 1
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
         # A forked process has none of the threads that it inherits.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -311,6 +312,33 @@ def test_as_many_threads_read_as_are_asked_for_last(exported):
         component.threads = threads
         nlp(TEXTS[-1])  # of several windows
         assert component._pool[1]._max_workers == threads
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_other_threads_read_while_the_next_batch_is_prepared(threads, exported, monkeypatch):
+    nlp = spacy.load(exported, config={"components.ner.threads": threads})
+    component = nlp.get_pipe("ner")
+    assert component.works_ahead is (threads > 1)
+    expected = [[(ent.text, ent.label_) for ent in nlp(text).ents] for text in TEXTS]
+    session, rain = component._session, component._word_pieces([nlp.make_doc("Rain")]).input_ids
+
+    def run(wanted, feed):
+        if np.array_equal(feed["input_ids"], rain):
+            raise RuntimeError("no memory")
+        return session.run(wanted, feed)
+
+    failing = SimpleNamespace(run=run, get_inputs=session.get_inputs)
+    monkeypatch.setattr(component, "_session", failing)
+    failed = []
+    nlp.set_error_handler(lambda name, pipe, docs, error: failed.append((len(docs), str(error))))
+    texts = [*TEXTS, "Rain", *TEXTS]
+    docs = list(nlp.pipe(texts, batch_size=len(TEXTS)))
+    # The batch of the one that failed is left out, as spaCy's own components do.
+    assert failed == [(len(TEXTS), "no memory")]
+    assert [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs] == [
+        *expected,
+        expected[-1],
+    ]
 
 
 # What cannot be exported

@@ -644,29 +644,44 @@ def test_a_gpu_works_on_a_batch_while_the_next_one_is_prepared(
     assert steps == expected
 
 
+def test_docs_one_by_one_wait_for_no_other(lexical, monkeypatch):
+    ner = lexical.get_pipe("ner")
+    recorded(ner, monkeypatch, on_gpu=True)
+    docs = fresh(lexical, "a", "b", "c")
+    given = []
+
+    def stream():
+        for doc in docs:
+            given.append(doc)
+            yield doc
+
+    for doc in ner.pipe(stream(), batch_size=1):
+        assert given[-1] is doc
+
+
 @pytest.mark.parametrize("on_gpu", [False, True])
 @pytest.mark.parametrize("failing", ["begin b", "finish b"])
 def test_a_batch_that_fails_leaves_the_others_in_order(lexical, monkeypatch, on_gpu, failing):
     ner = lexical.get_pipe("ner")
     recorded(ner, monkeypatch, on_gpu, failing={failing})
-    docs = fresh(lexical, "a", "b", "b", "c")
+    docs = fresh(lexical, "a", "a", "b", "b", "b", "b", "c")
     errors = []
     monkeypatch.setattr(ner, "get_error_handler", lambda: lambda *args: errors.append(args))
-    assert [doc[0].text for doc in ner.pipe(docs, batch_size=1)] == ["a", "c"]
+    assert [doc[0].text for doc in ner.pipe(docs, batch_size=2)] == ["a", "a", "c"]
     assert [(name, [doc[0].text for doc in failed]) for name, _, failed, _ in errors] == [
-        ("ner", ["b"]),
-        ("ner", ["b"]),
+        ("ner", ["b", "b"]),
+        ("ner", ["b", "b"]),
     ]
     monkeypatch.setattr(ner, "get_error_handler", lambda: raise_error)
     with pytest.raises(ValueError, match=failing):
-        list(ner.pipe(docs, batch_size=1))
+        list(ner.pipe(docs, batch_size=2))
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_docs_before_an_error_of_the_stream_are_annotated(lexical, monkeypatch, on_gpu):
     ner = lexical.get_pipe("ner")
     recorded(ner, monkeypatch, on_gpu)
-    docs = fresh(lexical, "a", "b", "c")
+    docs = fresh(lexical, "a", "a", "b", "b")
 
     def stream():
         yield from docs
@@ -674,7 +689,7 @@ def test_docs_before_an_error_of_the_stream_are_annotated(lexical, monkeypatch, 
 
     got = []
     with pytest.raises(OSError, match="no more"):
-        for doc in ner.pipe(stream(), batch_size=1):
+        for doc in ner.pipe(stream(), batch_size=2):
             got.append(doc)
     assert got == docs
 
