@@ -1,10 +1,11 @@
-"""BERT's layers on the pieces of all windows in a row, padded only where attention needs it.
+"""BERT's layers on the pieces of all windows in a row, padded for attention at most.
 
 The modules are those of Hugging Face's BertModel, and so are the results; what is saved is the
 work on padding, which linear layers, activations and norms would do for nothing.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -33,16 +34,21 @@ def run_packed(
 
     transformer: see `can_pack`. embeddings: (windows, pieces, width), as its `embeddings` gives
     them. attention_mask: (windows, pieces), 0 on padding. places: where the flattened mask is not
-    0; who knows them saves waiting for a GPU.
+    0; who knows them saves waiting for a GPU. On a CPU, without gradients, attention is calculated
+    without padding, for neighbours of the same length together: sort windows by it.
     """
     windows, pieces, width = embeddings.shape
     if places is None:
         places = attention_mask.reshape(-1).nonzero().squeeze(1)
     padded = len(places) < windows * pieces
     hidden = embeddings.reshape(-1, width)
-    bias = None
+    groups, bias = [(windows, pieces)], None
     if padded:
         hidden = _unpad(hidden, places)
+    if padded and hidden.device.type == "cpu" and not torch.is_grad_enabled():
+        # Elsewhere more steps cost more than padding: kernels to launch, gradients to take back.
+        groups = _equally_long(attention_mask)
+    elif padded:
         precision = _precision(hidden)
         bias = torch.zeros_like(attention_mask, dtype=precision)
         bias = bias.masked_fill_(attention_mask == 0, torch.finfo(precision).min)[:, None, None, :]
@@ -54,15 +60,17 @@ def run_packed(
         # Three layers read it: they share one conversion to their precision.
         read = hidden.to(_precision(hidden))
         query, key, value = own.query(read), own.key(read), own.value(read)
-        query = query / math.sqrt(own.attention_head_size)
-        heads: list[torch.Tensor] = []
-        for rows in (query, key, value):
-            if padded:
-                rows = _pad(rows, places, windows * pieces)
-            heads.append(rows.view(windows, pieces, own.num_attention_heads, -1).transpose(1, 2))
-        context = _attend(heads, bias, own.dropout, fused)
-        context = context.transpose(1, 2).reshape(windows * pieces, -1)
-        if padded:
+        rows = [query / math.sqrt(own.attention_head_size), key, value]
+        if bias is not None:
+            rows = [_pad(own_rows, places, windows * pieces) for own_rows in rows]
+        contexts = []
+        for group, part in zip(groups, _split(rows, groups), strict=True):
+            shape = *group, own.num_attention_heads, -1
+            heads = [own_rows.view(shape).transpose(1, 2) for own_rows in part]
+            context = _attend(heads, bias, own.dropout, fused)
+            contexts.append(context.transpose(1, 2).flatten(2).flatten(0, 1))
+        context = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
+        if bias is not None:
             context = _unpad(context, places)
         hidden = layer.attention.output(context, hidden)
         hidden = layer.output(layer.intermediate(hidden), hidden)
@@ -71,8 +79,24 @@ def run_packed(
     return hidden.view(windows, pieces, width)
 
 
+def _equally_long(attention_mask: torch.Tensor) -> list[tuple[int, int]]:
+    """Of each group of neighbours that are equally long, how many windows and pieces there are."""
+    lengths, counts = attention_mask.sum(1).unique_consecutive(return_counts=True)
+    return list(zip(counts.tolist(), lengths.tolist(), strict=True))
+
+
+def _split(
+    rows: list[torch.Tensor], groups: list[tuple[int, int]]
+) -> Iterable[Sequence[torch.Tensor]]:
+    """The rows of each group of (windows, pieces)."""
+    if len(groups) == 1:
+        return [rows]
+    sizes = [windows * pieces for windows, pieces in groups]
+    return zip(*(own_rows.split(sizes) for own_rows in rows), strict=True)
+
+
 def _attend(
-    heads: list[torch.Tensor],
+    heads: Sequence[torch.Tensor],
     bias: torch.Tensor | None,
     dropout: torch.nn.Dropout,
     fused: bool,

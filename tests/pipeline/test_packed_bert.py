@@ -37,11 +37,13 @@ def packed(model, ids, mask):
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("lengths", [(7,), (5, 5), (7, 3, 1)])
-def test_the_hidden_states_are_those_of_hugging_face(attention, lengths):
+@pytest.mark.parametrize("lengths", [(7,), (5, 5), (7, 3, 1), (7, 7, 3, 3, 3, 7)])
+@pytest.mark.parametrize("gradients", [True, False])  # with padding for attention, and without
+def test_the_hidden_states_are_those_of_hugging_face(attention, lengths, gradients):
     model, (ids, mask) = bert(attention).eval(), windows(*lengths)
     expected = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    found = packed(model, ids, mask)
+    with torch.set_grad_enabled(gradients):
+        found = packed(model, ids, mask)
     assert found.shape == expected.shape
     assert_close(found[mask.bool()], expected[mask.bool()], rtol=0, atol=1e-5)
     assert not found[~mask.bool()].any()
@@ -64,10 +66,11 @@ def test_so_are_the_gradients(attention):
         assert_close(found[name], gradient, rtol=0, atol=1e-4, msg=name)
 
 
-def test_in_bfloat16_it_is_as_near():
+@pytest.mark.parametrize("gradients", [True, False])
+def test_in_bfloat16_it_is_as_near(gradients):
     model, (ids, mask) = bert().eval(), windows(7, 3, 1)
     exact = packed(model, ids, mask)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(gradients):
         theirs = model(input_ids=ids, attention_mask=mask).last_hidden_state
         found = packed(model, ids, mask)
     error = (found - exact)[mask.bool()].abs().mean()
