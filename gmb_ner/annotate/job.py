@@ -37,6 +37,8 @@ JOB = "job.json"
 ERRORS = "errors"
 # What `gmb_ner.files.atomic_path` has not finished.
 UNFINISHED_JOB, UNFINISHED_SHARD = f".{JOB}.*.part", ".part-*.part"
+# In one go, so that a pipeline that works ahead can; where one text fails, all are read once more.
+BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def _docs(
     nlp: Language, records: Sequence[Record], batch_size: int, errors: list[tuple[Record, str]]
 ) -> Iterator[Annotated]:
     """Each record that can be annotated with its Doc, in order; the others go to `errors`."""
-    for batch in minibatch(records, batch_size):
+    for batch in minibatch(records, BATCHES * batch_size):
         texts = [record.text for record in batch if record.text is not None]
         docs: dict[int, Doc] = {}
         try:
