@@ -26,6 +26,17 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     return digest.hexdigest()
 
 
+def folder_digest(folder: Path) -> str:
+    """RETURNS (str): The sha256 of a folder's files, by name and content, wherever it is."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        # Python writes its cache when it first imports a package.
+        name = path.relative_to(folder)
+        if path.is_file() and "__pycache__" not in name.parts:
+            digest.update(f"{file_digest(path)} {printable(name.as_posix())}\n".encode())
+    return digest.hexdigest()
+
+
 def printable(name: str | Path) -> str:
     r"""A name that UTF-8 can say: a byte of a file's name that is none is shown as \udc.."""
     return str(name).encode(errors="backslashreplace").decode()

@@ -11,11 +11,15 @@ SENTENCES_PER_DOC = 5  # where nothing else is asked for, as in project.yml
 
 
 def source_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a converted corpus is, as a training records it; manifest: corpus/manifest.json."""
+    """What a converted corpus is, as a training records it; manifest: corpus/manifest.json.
+
+    The file of words may change, in its test sentences, where the Docs to learn from do not.
+    """
+    parts = manifest.get("parts") or {}
     return {
         "corpus": "sample" if manifest.get("sample") else manifest["corpus"],
         "protocol": manifest["protocol"],
-        "sha256": (manifest.get("source") or {}).get("sha256"),
+        "sha256": {part: parts.get(part, {}).get("sha256") for part in ("train", "dev")},
     }
 
 
@@ -29,7 +33,7 @@ def check_trained_on(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Non
         before, now = (f"{of['corpus']} ({of['protocol']})" for of in (trained, here))
         raise InputError(
             f"The pipeline was trained on {before}, and what is converted now is "
-            f"{now if now != before else 'another file of that name'}: run `spacy project run "
+            f"{now if now != before else 'another version of it'}: run `spacy project run "
             "train`, or fetch and convert that corpus again."
         )
 

@@ -1,11 +1,13 @@
 """Settle which config is trained and on what device, before anything long starts."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from wasabi import msg
 
+from gmb_ner.assets.encoders import bert_available
 from gmb_ner.console import step
 from gmb_ner.corpus.gmb import ROWS
 from gmb_ner.errors import InputError
@@ -20,14 +22,24 @@ def main(
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "auto",
     encoder: Annotated[str, typer.Option(help="Local directory of the encoder.")] = "",
     csv: Annotated[str, typer.Option(help="Your own CSV, for the estimate.")] = "",
-    max_steps: Annotated[int, typer.Option(help="End of the training, for the estimate.")] = 0,
+    max_steps: Annotated[
+        int, typer.Option(min=0, help="End of the training, for the estimate.")
+    ] = 0,
+    offline: Annotated[bool, typer.Option("--offline/--online", help="Ask no network.")] = False,
 ) -> None:
     """Choose, say why, and write the choice to OUTPUT."""
-    own = Path(csv) if csv else None
+    own = Path(csv).expanduser() if csv else None
     if own is not None and not own.is_file():
         raise InputError(f"There is no file {own}: correct --vars.csv.")
     words = words_in(own) if own is not None else ROWS
-    plan = make_plan(config, gpu_id, encoder_dir=encoder or None, words=words, max_steps=max_steps)
+    plan = make_plan(
+        config,
+        gpu_id,
+        encoder_dir=encoder or None,
+        words=words,
+        max_steps=max_steps,
+        bert=partial(bert_available, offline=offline),
+    )
     write_json(output, plan.lasting())
     msg.good(f"Plan: {plan.path}")
     msg.text(f"Why: {plan.reason}.")

@@ -35,16 +35,19 @@ def main(
     references = load_docs(corpus / "test.spacy", vocab)
     if found.get("single_sentences"):
         references = [part for doc in references for part in annotated_sentences(doc)]
+    manifest = read_object(corpus / "manifest.json", converted)
     report = make_report(
         Material(
             scores=found,
-            manifest=read_object(corpus / "manifest.json", converted),
+            manifest=manifest,
             audit=read_object(corpus / "audit.json", converted),
             run=read_object(run, "make it with `spacy project run train`"),
             train=load_docs(corpus / "train.spacy", vocab),
             references=references,
             predictions=load_docs(predictions, vocab),
-            learning=read_learning(learning, found["config"], found["protocol"]),
+            learning=read_learning(
+                learning, found["config"], found["protocol"], manifest["source"]["sha256"]
+            ),
         )
     )
     write_text(output, report.html)

@@ -22,8 +22,9 @@ def main(
     output: Annotated[Path, typer.Argument(help="Folder for the pipeline.")],
     assets: Annotated[Path, typer.Option(help="Folder of fetched files.")] = Path("assets"),
     encoder: Annotated[str, typer.Option(help="Local directory of the encoder.")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    max_steps: Annotated[int, typer.Option(help="End after so many batches; 0: never.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=0, help="End after so many batches; 0: never.")] = 0,
+    offline: Annotated[bool, typer.Option("--offline/--online", help="Ask no network.")] = False,
 ) -> None:
     """Train into OUTPUT/model-best and OUTPUT/model-last."""
     planned = read_object(plan, "make it with `spacy project run fetch`")
@@ -36,14 +37,15 @@ def main(
                 f"{corpus} was converted from {manifest['source']['file']}, and {other['file']} "
                 "was fetched since: run `spacy project run convert`."
             )
-    record, path = None, None
+    # A config of the user's own takes an own encoder as it is.
+    record, path = None, encoder or None
     if planned["encoder"] is not None:
         # Already fetched: this only looks it up and verifies it.
         known = ENCODERS[planned["encoder"]]
         fetch = (
-            fetch_bert(encoder or None)
+            fetch_bert(encoder or None, offline=offline)
             if known.key == "bert"
-            else fetch_minilm(assets, encoder or None)
+            else fetch_minilm(assets, encoder or None, offline=offline)
         )
         path = fetch.path.as_posix()
         record = {

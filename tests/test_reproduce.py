@@ -26,7 +26,7 @@ def test_a_csv_of_ones_own_is_named_and_quoted():
     assert command.endswith("--vars.sentences_per_doc 1")
 
 
-WORDS = {"corpus": "words", "protocol": "canonical", "source": {"sha256": "1"}}
+WORDS = {"corpus": "words", "protocol": "canonical", "parts": {"train": {"sha256": "1"}}}
 
 
 def test_what_was_trained_on_is_what_is_converted():
@@ -35,6 +35,9 @@ def test_what_was_trained_on_is_what_is_converted():
     sample = {**WORDS, "sample": True}
     assert source_of(sample)["corpus"] == "sample"
     check_trained_on({"source": source_of(sample)}, sample)
+    # Corrected where nothing is learned from.
+    parts = {**WORDS["parts"], "test": {"sha256": "3"}}
+    check_trained_on({"source": source_of(WORDS)}, {**WORDS, "parts": parts})
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def test_what_was_trained_on_is_what_is_converted():
     [
         ({"corpus": "news"}, "news (canonical)"),
         ({"protocol": "contiguous"}, "words (contiguous)"),
-        ({"source": {"sha256": "2"}}, "another file of that name"),
+        ({"parts": {"train": {"sha256": "2"}}}, "another version of it"),
     ],
 )
 def test_another_corpus_than_the_one_trained_on_is_refused(change, told):

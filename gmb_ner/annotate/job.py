@@ -1,6 +1,5 @@
 """A job of annotation: its output grows by whole shards, so that it can be killed and go on."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from gmb_ner.annotate.records import (
 from gmb_ner.errors import InputError, lacks_memory
 from gmb_ner.files import (
     atomic_path,
-    file_digest,
+    folder_digest,
     printable,
     read_object,
     write_json,
@@ -104,7 +103,7 @@ def prepare(job: Job) -> list[Source]:
     stats = {source.name: source.path.stat() for source in sources}
     settings = {
         "model": printable(job.model),
-        "model_sha256": _folder_digest(folder),
+        "model_sha256": folder_digest(folder),
         "format": job.format,
         "text_column": job.text_column,
         "keep": list(job.keep),
@@ -149,17 +148,6 @@ def _model_folder(model: str) -> Path:
             "meta.json of a pipeline."
         )
     return folder
-
-
-def _folder_digest(folder: Path) -> str:
-    """The sha256 of a folder's files, by name and content, wherever the folder is."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        # Python writes its cache when it first imports a package.
-        name = path.relative_to(folder)
-        if path.is_file() and "__pycache__" not in name.parts:
-            digest.update(f"{file_digest(path)} {printable(name.as_posix())}\n".encode())
-    return digest.hexdigest()
 
 
 def remove_unfinished(job: Job) -> None:

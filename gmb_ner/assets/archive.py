@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from gmb_ner.assets.download import CHUNK, Checksum
+from gmb_ner.corpus.textfile import TABLE_SUFFIXES
 from gmb_ner.errors import InputError
 from gmb_ner.files import atomic_path
 
@@ -32,8 +33,9 @@ def find_table(archive: Path, wanted: tuple[str, ...] | None, name: str = "") ->
         found = [
             member
             for member in members
-            if PurePosixPath(member).suffix.lower() in {".csv", ".tsv", ".txt"}
+            if PurePosixPath(member).suffix.lower() in TABLE_SUFFIXES
             and not member.startswith("__MACOSX/")
+            and not PurePosixPath(member).name.startswith(".")
         ]
         sought = "CSV file"
     if len(found) != 1:

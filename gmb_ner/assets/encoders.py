@@ -51,7 +51,7 @@ def fetch_minilm(
     RAISES: InputError if the weights cannot be had; ChecksumError if a place holds other weights.
     """
     encoder, target = ENCODERS["minilm"], assets_dir / "minilm"
-    own = _given(local, encoder)
+    own = own_encoder(local, encoder)
     if own is not None:
         _check_pinned(own, encoder)
     if _is_complete(target, encoder):
@@ -81,7 +81,7 @@ def fetch_bert(local: str | None = None, *, offline: bool = False) -> FetchedEnc
     RAISES: InputError if the weights cannot be had; ChecksumError if the hub gives other weights.
     """
     encoder = ENCODERS["bert"]
-    own = _given(local, encoder)
+    own = own_encoder(local, encoder)
     if own is not None:
         _check_any(own)
         return FetchedEncoder(str(own), None, own, "the user's own directory", own=True)
@@ -101,15 +101,16 @@ def fetch_bert(local: str | None = None, *, offline: bool = False) -> FetchedEnc
     )
 
 
-def bert_available(local: str | None = None) -> tuple[bool, str]:
+def bert_available(local: str | None = None, *, offline: bool = False) -> tuple[bool, str]:
     """Find out in a few seconds, and without downloading, whether bert-base-cased can be had.
 
     local (Optional[str]): A directory with any BERT-like encoder; by default $GMB_NER_BERT.
+    offline (bool): Ask no network.
     RETURNS (Tuple[bool, str]): Whether `fetch_bert` may be expected to succeed, and why (not).
     """
     encoder = ENCODERS["bert"]
     try:
-        own = _given(local, encoder)
+        own = own_encoder(local, encoder)
         if own is not None:
             _check_any(own)
             return True, f"the user's own encoder is in {own}"
@@ -118,7 +119,7 @@ def bert_available(local: str | None = None) -> tuple[bool, str]:
     names = [name for name in encoder.weights if _cached(encoder, name)]
     if names and all(_cached(encoder, name) for name in encoder.files):
         return True, f"{encoder.repo} is in the local cache"
-    if reason := hub.forbidden():
+    if reason := hub.forbidden(offline):
         return False, f"{encoder.repo} is not in the local cache and {reason}"
     there, words = hub.answers(encoder.repo, encoder.revision)
     return there, words if there else f"{encoder.repo} is not in the local cache and {words}"
@@ -128,8 +129,12 @@ def _cached(encoder: Encoder, name: str) -> Path | None:
     return hub.cached(encoder.repo, encoder.revision, name)
 
 
-def _given(local: str | None, encoder: Encoder) -> Path | None:
-    """The directory that the user names, if any; it must exist."""
+def own_encoder(local: str | None, encoder: Encoder) -> Path | None:
+    """The directory of an encoder that the user names, if any.
+
+    local (Optional[str]): What was given, or else the encoder's environment variable is asked.
+    RAISES: InputError if it does not exist.
+    """
     named, by = local, "an option"
     if not named:
         named, by = os.environ.get(encoder.variable), f"${encoder.variable}"

@@ -11,6 +11,13 @@ from gmb_ner.corpus.table import BLANK_ROW, EMPTY_WORD, SPACE_AROUND_TAG, Senten
 from gmb_ner.corpus.tags import Repair, TagError, detect_scheme, spans, to_iob2
 from gmb_ner.errors import InputError
 
+# Labels that records and tables could not tell from what is theirs.
+RESERVED = {
+    "count": "their totals",
+    "missed": "entities that are not found",
+    "spurious": "what is found where nothing is",
+}
+
 
 @dataclass(frozen=True)
 class RepairedTag:
@@ -38,7 +45,7 @@ def normalise_tags(table: Table, scheme: str | None = None) -> Tagged:
     """Turn the tags of a table into IOB2, recognising their scheme where none is given.
 
     Raises InputError, with file and row, for tags that fit no scheme, where all tags are O and for
-    a label called "count", which the records could not tell from their totals.
+    labels that are `RESERVED`.
     """
     try:
         scheme = scheme or detect_scheme(sentence.tags for sentence in table.sentences)
@@ -65,12 +72,13 @@ def _check_labels(table: Table, sentences: Sequence[Sentence]) -> None:
             "check the tag column (--vars.column_tag)"
         )
     for sentence in sentences:
-        if "B-count" in sentence.tags:
-            row = sentence.rows[sentence.tags.index("B-count")]
-            raise InputError(
-                f"{table.name}, row {row}: the label 'count' is what the records call their "
-                "totals; rename it"
-            )
+        for label in RESERVED:
+            if f"B-{label}" in sentence.tags:
+                row = sentence.rows[sentence.tags.index(f"B-{label}")]
+                raise InputError(
+                    f"{table.name}, row {row}: the label '{label}' is what the records call "
+                    f"{RESERVED[label]}; rename it"
+                )
 
 
 def share_changed(tagged: Tagged) -> float:

@@ -223,6 +223,7 @@ def _write_parts(
             "sentences": len(own),
             "words": sum(len(sentence.words) for sentence in own),
             "entities": {"count": sum(entities.values()), **entities},
+            "sha256": file_digest(work / f"{part}.spacy"),
             "ids_sha256": hashlib.sha256("\n".join(s.id for s in own).encode()).hexdigest(),
         }
     return described

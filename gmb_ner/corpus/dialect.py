@@ -34,6 +34,7 @@ _SPELLINGS = {
     ),
 }  # fmt: skip
 _TAG = re.compile(r"O|[BIELSU]-\S+")  # what only a row of data holds
+_GENERAL = ("tag", "tags", "label", "labels")  # which may name tags of any kind
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def find_layout(file: TextFile, columns: Columns, delimiter: str | None = None) 
     where = f"{file.name}, row {first_row}"
     guesses = {role: _recognise(names, role) for role in _SPELLINGS}
     notes = []
-    header = (
+    header = not _begins_with_tag(columns, names) and (
         guesses["word"] is not None
         or guesses["tag"] is not None
         or any(
@@ -101,6 +102,9 @@ def find_layout(file: TextFile, columns: Columns, delimiter: str | None = None) 
         notes.append(
             f"no header row: word from column {columns.word}, tag from column {columns.tag}"
         )
+    if columns.tag is None and guesses["tag"] is not None:
+        rows = [_split(line, delimiter, quoted) for line in sample[1:]]
+        guesses["tag"] = _tag_column(where, names, rows)
     word = _column(where, names, "word", columns.word, guesses["word"], header)
     tag = _column(where, names, "tag", columns.tag, guesses["tag"], header)
     sentence = _column(where, names, "sentence", columns.sentence, guesses["sentence"], header)
@@ -230,6 +234,33 @@ def _recognise(names: list[str], role: str) -> int | None:
         if spelling in normal:
             return normal.index(spelling)
     return None
+
+
+def _tag_column(where: str, names: list[str], rows: list[list[str]]) -> int:
+    """Of the columns named as if they held the tags, the one that does.
+
+    Raises InputError where neither names nor cells tell which that is.
+    """
+    normal = [_normal(name) for name in names]
+    named = [normal.index(spelling) for spelling in _SPELLINGS["tag"] if spelling in normal]
+    cells = {i: {row[i].strip() for row in rows if len(row) > i} - {""} for i in named}
+    for i in named:
+        if cells[i] and all(_TAG.fullmatch(cell) for cell in cells[i]):
+            return i
+    if len(named) > 1 and normal[named[0]] in _GENERAL:
+        raise InputError(
+            f"{where}: the tags could be in {_listed([names[i] for i in named])}; say where with "
+            "--vars.column_tag"
+        )
+    return named[0]
+
+
+def _begins_with_tag(columns: Columns, names: list[str]) -> bool:
+    """Whether word and tag are given by number, and the first row's tag is one."""
+    if not (columns.word and columns.tag and columns.word.isdecimal() and columns.tag.isdecimal()):
+        return False
+    index = int(columns.tag) - 1
+    return 0 <= index < len(names) and bool(_TAG.fullmatch(names[index]))
 
 
 def _without_header(where: str, columns: Columns, names: list[str]) -> Columns:

@@ -28,6 +28,7 @@ def entities_page(
     used = {ent.label for doc in comparisons for ent in (*doc.gold, *doc.predicted)}
     labels = [label for label in LABELS if label in used] + sorted(used - LABELS.keys())
     colors = label_colors(labels)
+    last = max((doc.number for doc in comparisons), default=0)
     right = sum(doc.true_positives for doc in comparisons)
     spurious = sum(doc.false_positives for doc in comparisons)
     missed = sum(doc.false_negatives for doc in comparisons)
@@ -37,6 +38,7 @@ def entities_page(
         banner=f'<p class="banner" role="note">{escape(note)}</p>' if note else "",
         shown=f"{len(shown):,}",
         total=f"{len(comparisons):,}",
+        drawn=f", evenly spaced among {last:,}" if last > len(comparisons) else "",
         right=f"{right:,}",
         false_positives=f"{spurious:,}",
         false_negatives=f"{missed:,}",
@@ -138,7 +140,7 @@ PAGE = """<!DOCTYPE html>
 <body>
 {banner}
 <h1>{title}</h1>
-<p class="lead">{shown} of {total} test documents, most errors by entity first. All {total}
+<p class="lead">{shown} of {total} test documents{drawn}, most errors by entity first. All {total}
 together: {right} right, {false_positives} predicted wrongly, {false_negatives} not found;
 strict F1 {f_score}.</p>
 <dl class="legend">

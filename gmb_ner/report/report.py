@@ -24,6 +24,7 @@ from gmb_ner.evaluation.findings import (
 from gmb_ner.evaluation.forms import by_form, forms_of
 from gmb_ner.evaluation.report import caution, points
 from gmb_ner.evaluation.scored import is_scored, scored_doc
+from gmb_ner.files import read_object
 from gmb_ner.pipeline.labels import LABELS, label_colors
 from gmb_ner.pipeline.markup import Mark, mark
 from gmb_ner.report import pictures
@@ -85,6 +86,11 @@ def make_report(material: Material) -> Report:
                 f"The scores are of {key} {material.scores[key]!r}, but {material.run.get(key)!r} "
                 "was trained last: run `spacy project run evaluate` again."
             )
+    if material.scores["label_map"] not in (None, "identity"):
+        raise InputError(
+            f"The scores are of labels mapped to {material.scores['label_map']}: run `spacy "
+            "project run evaluate` without --label-map."
+        )
     references = [doc for doc in material.references if is_scored(doc)]
     if [len(doc) for doc in references] != [len(doc) for doc in material.predictions]:
         raise InputError(
@@ -267,8 +273,16 @@ def _threshold_lines(calibration: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def read_learning(folder: Path, system: str, protocol: str) -> list[tuple[float, float]]:
-    """The learning curve of a system that `learning-curve` measured; empty where it did not."""
+def read_learning(
+    folder: Path, system: str, protocol: str, sha256: str | None
+) -> list[tuple[float, float]]:
+    """The learning curve of a system that `learning-curve` measured; empty where it did not.
+
+    sha256: of the file of words; that of another is no curve of this one.
+    """
+    owner = folder / "corpus.json"  # see `gmb_ner.benchmark.benchmark.claim`
+    if not owner.is_file() or read_object(owner, f"remove {folder}").get("sha256") != sha256:
+        return []
     points_found = []
     for path in sorted((folder / protocol).glob(f"{system}-0*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Which config is trained, on what, and how long that will take: settled before anything long."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from configparser import Error as ConfigParserError
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import Any
 
 from thinc.api import Config
 
-from gmb_ner.assets.encoders import ENCODERS, bert_available
+from gmb_ner.assets.encoders import ENCODERS, bert_available, own_encoder
 from gmb_ner.corpus.gmb import ROWS
 from gmb_ner.errors import InputError
+from gmb_ner.files import file_digest, folder_digest
 from gmb_ner.training.hardware import Device, choose_device, matmul_flops
 from gmb_ner.training.precision import cpu_has_bfloat16
 
@@ -59,6 +60,7 @@ class Plan:
     config: one of `NAMES`, or what names a user's own file, without folders if these are those of
         one machine; path: the file.
     encoder: key in `gmb_ner.assets.encoders.ENCODERS`, or None where nothing is to be fetched.
+    sha256: of what is the user's own, config and encoder, so that others are trained anew; else "".
     reason: of the choice, in words.
     minutes: estimate of the training time on the whole corpus; None for a user's own config.
     """
@@ -67,6 +69,7 @@ class Plan:
     path: str
     encoder: str | None
     gpu_id: int
+    sha256: str
     reason: str
     minutes: float | None
 
@@ -110,9 +113,12 @@ def make_plan(
                     "--vars.config minilm."
                 )
     else:
-        return _own_config(config, device, why_device)
+        return _own_config(config, device, why_device, encoder_dir)
     minutes = estimate_minutes(config, device, words, max_steps)
-    return Plan(config, CONFIGS[config], encoder_of(config), device.gpu_id, reason, minutes)
+    encoder, digest = encoder_of(config), ""
+    if encoder == "bert" and (own := own_encoder(encoder_dir, ENCODERS["bert"])):
+        digest = folder_digest(own)
+    return Plan(config, CONFIGS[config], encoder, device.gpu_id, digest, reason, minutes)
 
 
 def estimate_minutes(config: str, device: Device, words: int, max_steps: int = 0) -> float:
@@ -160,7 +166,7 @@ def _choose_config(
     return "minilm", f"{device.name}, as {why_device}; not bert, as {why}"
 
 
-def _own_config(config: str, device: Device, why_device: str) -> Plan:
+def _own_config(config: str, device: Device, why_device: str, encoder_dir: str | None) -> Plan:
     path = Path(config)
     if path.suffix != ".cfg" or not path.is_file():
         raise InputError(
@@ -173,5 +179,22 @@ def _own_config(config: str, device: Device, why_device: str) -> Plan:
     except (ValueError, ConfigParserError) as error:
         raise InputError(f"{config} is no config that spaCy can read ({error}).") from error
     encoder = "minilm" if paths.get("encoder") == "assets/minilm" else None
+    digest = file_digest(path)
+    if encoder is None:
+        digest += _encoder_digest(config, paths, encoder_dir)
     name = path.name if path.is_absolute() else path.as_posix()
-    return Plan(name, config, encoder, device.gpu_id, reason, None)
+    return Plan(name, config, encoder, device.gpu_id, digest, reason, None)
+
+
+def _encoder_digest(config: str, paths: Mapping[str, Any], encoder_dir: str | None) -> str:
+    """Of the directory of an encoder that is the user's own; "" where there is none."""
+    if encoder_dir and "encoder" not in paths:
+        raise InputError(
+            f"{config} has no `encoder` in its [paths] that --vars.encoder could replace: add it, "
+            "or leave the option out."
+        )
+    if encoder_dir and not Path(encoder_dir).is_dir():
+        raise InputError(f"{encoder_dir}, named by --vars.encoder, is not a directory: correct it.")
+    named = encoder_dir or paths.get("encoder")
+    own = Path(named) if isinstance(named, str) and named else None
+    return folder_digest(own) if own is not None and own.is_dir() else ""

@@ -16,7 +16,7 @@ from thinc.api import Config
 from wasabi import msg
 
 from gmb_ner.errors import InputError
-from gmb_ner.files import read_object, take_place, work_folder, write_json
+from gmb_ner.files import read_object, take_place, work_folder, write_json, writing
 from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.pipeline.loading import pipe_before
 from gmb_ner.training.hardware import gpu_memory, gpu_refusal
@@ -236,14 +236,15 @@ def train(
     # A user's config need not name what spaCy has a default for.
     if config.get("training", {}).get("logger", {}).get("@loggers") in LOGGERS_TO_FILE:
         overrides["training.logger.output_file"] = log.as_posix()
-    for former in (output / RUN, log):  # spaCy writes to no log that is there
-        former.unlink(missing_ok=True)
+    with writing(output / RUN):
+        for former in (output / RUN, log):  # spaCy writes to no log that is there
+            former.unlink(missing_ok=True)
     encoder_model = components.get("transformer", {}).get("model")
     precision = training_precision(encoder_model, gpu_id)
     # Our own encoder switches it by itself, and thinc does on a GPU.
     outside = precision == "bfloat16" and encoder_model["@architectures"] == STOCK
     started = time.perf_counter()
-    with cpu_bfloat16() if outside else nullcontext():
+    with writing(output / RUN), cpu_bfloat16() if outside else nullcontext():
         spacy_train(config_path, output, use_gpu=gpu_id, overrides=overrides)
         choose_weights(output)
         calibrate(output / "model-best")

@@ -123,6 +123,7 @@ def archive(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("deep/table.csv", DATA)
         zipped.writestr("__MACOSX/deep/._table.csv", b"resources")
+        zipped.writestr("deep/._table.csv", b"resources")  # as others than the Finder pack them
         zipped.writestr("../escape.sh", b"#!/bin/sh")
     return path
 

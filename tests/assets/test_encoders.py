@@ -296,6 +296,11 @@ def test_bert_from_the_hub_and_its_cache(publish, server, cache, weights):
     unwanted = {"tf_model.h5": b"tf", "flax_model.msgpack": b"flax", "rust_model.ot": b"rust"}
     publish("bert", {**contents("bert", weights), **unwanted})
     assert bert_available() == (True, f"{server.url.removeprefix('http://')} answers")
+    assert bert_available(offline=True) == (
+        False,
+        "google-bert/bert-base-cased is not in the local cache and no network is wanted "
+        "(--offline)",
+    )
     fetched = fetch_bert()
     encoder = ENCODERS["bert"]
     assert (fetched.name, fetched.revision, fetched.own) == (encoder.repo, encoder.revision, False)

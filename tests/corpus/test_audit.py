@@ -174,6 +174,8 @@ ONLY_O = (
          "correct it, or the scheme"),
         ("O B-count", None, "row 3: the label 'count' is what the records call their totals; "
          "rename it"),
+        ("B-missed O", None, "row 2: the label 'missed' is what the records call entities that "
+         "are not found; rename it"),
     ],
 )  # fmt: skip
 def test_tags_that_cannot_be_used_are_named_with_their_row(read, tmp_path, tags, scheme, message):

@@ -117,6 +117,22 @@ def test_ids_can_be_ignored(write: Write) -> None:
     assert words(read_table(path, Columns(sentence="none"))) == [("Ada", "sails"), ("Oslo",)]
 
 
+def test_of_columns_named_alike_the_one_that_holds_tags_is_taken(write: Write) -> None:
+    path = write("id,word,tag,label\n1,Ada,NNP,B-per\n1,sails,VBZ,O\n")
+    assert read_table(path).columns == Columns("id", "word", "label")
+    path = write("word,tag,ner\nAda,NNP,per\nsails,VBZ,O\n")  # the name says it
+    assert read_table(path).columns.tag == "ner"
+    path = write("word,tag,label\nAda,NNP,per\nsails,VBZ,O\n")
+    with pytest.raises(InputError, match=r"row 1: the tags could be in 'tag', 'label'; say where"):
+        read_table(path)
+    assert read_table(path, Columns(tag="label")).columns.tag == "label"
+
+
+def test_a_first_word_like_a_header_is_a_word_where_columns_have_numbers(write: Write) -> None:
+    table = read_table(write("Text\tO\nOslo\tB-geo\n"), Columns(word="1", tag="2"))
+    assert words(table) == [("Text", "Oslo")] and table.rows_read == 2
+
+
 def test_document_borders_of_conll_are_dropped(write: Write) -> None:
     table = read_table(write("word\ttag\n-DOCSTART-\tO\n\nAda\tB-per\n"))
     assert words(table) == [("Ada",)]

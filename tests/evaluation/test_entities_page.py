@@ -77,6 +77,8 @@ def test_of_many_documents_some_are_taken_evenly_spaced(ruler, reference):
     docs = [reference(("Iraq.", [])) for _ in range(10)]
     numbers = [doc.number for doc in compare_documents(ruler, docs, at_most=4)]
     assert numbers == [1, 4, 7, 10]
+    page = entities_page(compare_documents(ruler, docs, at_most=4), title="Entities", limit=2)
+    assert "2 of 4 test documents, evenly spaced among 10, most errors" in page
 
 
 def test_page_is_sound_sorted_and_escaped(ruler, docs):

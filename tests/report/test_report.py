@@ -133,6 +133,8 @@ def test_text_is_text(material, sample_corpus):
         replace(material, scores=scores, run=run, references=[gold], predictions=[found])
     )
     assert EVIL not in report.html
+    cards = [json.loads(card["data-labels"]) for card in Elements(report.html).of("article")]
+    assert [EVIL in labels for labels in cards] == [True]
     assert len(Elements(report.html).of("script")) == 1
 
 
@@ -148,12 +150,22 @@ def test_scores_of_another_training_are_refused(material):
 
 
 def test_a_learning_curve_is_read(tmp_path):
-    assert read_learning(tmp_path, "crf", "canonical") == []
+    write_json(tmp_path / "corpus.json", {"file": "words.csv", "sha256": "1"})
+    assert read_learning(tmp_path, "crf", "canonical", "1") == []
     for part, f1, steps in ((1, 0.8, 0), (4, 0.7, 0), (4, 0.1, 60)):
         row = Row("crf", part=part, max_steps=steps)
         found = {"row": asdict(row), "gold_tokens": {"ents_f": f1}}
         write_json(tmp_path / "canonical" / f"{row.name}.json", found)
-    assert read_learning(tmp_path, "crf", "canonical") == [(0.25, 70.0), (1.0, 80.0)]
+    assert read_learning(tmp_path, "crf", "canonical", "1") == [(0.25, 70.0), (1.0, 80.0)]
+    assert read_learning(tmp_path, "crf", "canonical", "2") == []  # of another file
+    (tmp_path / "corpus.json").unlink()
+    assert read_learning(tmp_path, "crf", "canonical", "1") == []
+
+
+def test_scores_of_mapped_labels_are_refused(material):
+    scores = {**material.scores, "label_map": "onto"}
+    with pytest.raises(InputError, match=r"labels mapped to onto: run .* without --label-map"):
+        make_report(replace(material, scores=scores))
 
 
 @pytest.mark.parametrize("single_sentences", [False, True])

@@ -125,6 +125,34 @@ def test_own_config_file(cpu, tmp_path):
         make_plan(str(path), "-1")
 
 
+def test_what_is_ones_own_and_changed_makes_another_plan(cpu, tmp_path):
+    config, encoder = tmp_path / "mine.cfg", tmp_path / "bert"
+    config.write_text("[paths]\nencoder = null\n", encoding="utf-8")
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}", encoding="utf-8")
+    seen = [make_plan("minilm", "-1").lasting()["sha256"]]
+    assert seen == [""]
+    seen.append(make_plan(str(config), "-1").lasting()["sha256"])
+    seen.append(make_plan(str(config), "-1", encoder_dir=str(encoder)).lasting()["sha256"])
+    seen.append(make_plan("bert", "-1", encoder_dir=str(encoder), bert=there).lasting()["sha256"])
+    (encoder / "config.json").write_text("{ }", encoding="utf-8")
+    seen.append(make_plan(str(config), "-1", encoder_dir=str(encoder)).lasting()["sha256"])
+    seen.append(make_plan("bert", "-1", encoder_dir=str(encoder), bert=there).lasting()["sha256"])
+    config.write_text("[paths]\nencoder = null \n", encoding="utf-8")
+    seen.append(make_plan(str(config), "-1").lasting()["sha256"])
+    assert len(set(seen)) == len(seen)
+
+
+def test_an_encoder_that_an_own_config_cannot_take(cpu, tmp_path):
+    config = tmp_path / "mine.cfg"
+    config.write_text("[paths]\nencoder = null\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"nowhere, named by --vars\.encoder, is not a directory"):
+        make_plan(str(config), "-1", encoder_dir="nowhere")
+    config.write_text("[paths]\ntrain = null\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.cfg has no `encoder` in its \[paths\]"):
+        make_plan(str(config), "-1", encoder_dir=str(tmp_path))
+
+
 def test_own_config_file_is_not_taken_for_ours_of_its_name(cpu, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
@@ -174,6 +202,7 @@ def test_command_writes_only_what_lasts(cpu, tmp_path, monkeypatch):
         "path": "configs/cnn.cfg",
         "encoder": None,
         "gpu_id": -1,
+        "sha256": "",
     }
     output.unlink()
     result = CliRunner().invoke(app, [str(output), "--csv", str(tmp_path / "typo.csv")])

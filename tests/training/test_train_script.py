@@ -3,12 +3,21 @@
 import runpy
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from gmb_ner.files import read_object, write_json
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+
+
+@pytest.mark.parametrize("option", ["--seed", "--max-steps"])
+def test_what_makes_no_training_is_refused(option, sample_corpus, tmp_path):
+    app = typer.Typer()
+    app.command()(runpy.run_path(str(SCRIPT))["main"])
+    done = CliRunner().invoke(app, ["plan.json", str(sample_corpus), str(tmp_path), option, "-1"])
+    assert done.exit_code == 2 and option in done.output
 
 
 def test_a_corpus_that_is_not_the_one_fetched_is_refused(sample_corpus, tmp_path):
