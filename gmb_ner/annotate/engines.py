@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -63,6 +64,8 @@ def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
 
 def _begin_work(job: Job, processes: int) -> None:
     global _nlp, _job
+    # Ctrl-C ends it at once: a shard is there whole or not at all.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _job, _nlp = job, load_beside(processes, lambda: load(job))
 
 

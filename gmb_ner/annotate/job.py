@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.util import get_package_path, is_package, minibatch
+from spacy.util import get_package_path, is_package
 
 from gmb_ner.annotate.formats import FORMATS, Annotated, check_format, check_keep
 from gmb_ner.annotate.records import (
@@ -36,8 +35,6 @@ JOB = "job.json"
 ERRORS = "errors"
 # What `gmb_ner.files.atomic_path` has not finished.
 UNFINISHED_JOB, UNFINISHED_SHARD = f".{JOB}.*.part", ".part-*.part"
-# In one go, so that a pipeline that works ahead can; where one text fails, all are read once more.
-BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -222,34 +219,46 @@ def annotate_shard(nlp: Language, job: Job, index: int, records: Sequence[Record
 def _docs(
     nlp: Language, records: Sequence[Record], batch_size: int, errors: list[tuple[Record, str]]
 ) -> Iterator[Annotated]:
-    """Each record that can be annotated with its Doc, in order; the others go to `errors`."""
-    for batch in minibatch(records, BATCHES * batch_size):
-        texts = [record.text for record in batch if record.text is not None]
-        docs: dict[int, Doc] = {}
+    """Each record that can be annotated with its Doc, in order; the others go to `errors`.
+
+    All are read in one stream, so that few Docs are there at a time. Where a text fails, its batch
+    is read one by one, and the stream goes on after it.
+    """
+    at = 0
+    while at < len(records):
+        texts = ((r.text, i) for i, r in enumerate(records[at:], at) if r.text is not None)
         try:
-            together = list(nlp.pipe(texts, batch_size=batch_size))
-        except Exception:  # whatever a text brings about: below, each is read by itself
-            together = []
-        if len(together) == len(texts):
-            readable = [i for i, record in enumerate(batch) if record.text is not None]
-            docs = dict(zip(readable, together, strict=True))
-        for i, record in enumerate(batch):
-            if record.text is None:
-                errors.append((record, record.error or ""))
-                continue
-            if i not in docs:
-                try:
-                    docs[i] = nlp(record.text)
-                except Exception as error:
-                    if lacks_memory(error):
-                        raise InputError(
-                            f"Memory did not suffice for {record.file}, row {record.row}, alone "
-                            f"({error}): end what else uses it, or take fewer --processes, and run "
-                            "again to go on; if nothing else does, shorten that record."
-                        ) from error
-                    errors.append((record, f"the pipeline failed ({error})"))
-                    continue
-            yield record, docs.pop(i)
+            for doc, i in nlp.pipe(texts, as_tuples=True, batch_size=batch_size):
+                yield from _alone(nlp, records[at:i], errors)  # those without a text
+                yield records[i], doc
+                at = i + 1
+            end = len(records)
+        except Exception:  # whatever a text brings about
+            end = min(at + batch_size, len(records))
+        yield from _alone(nlp, records[at:end], errors)
+        at = end
+
+
+def _alone(
+    nlp: Language, records: Sequence[Record], errors: list[tuple[Record, str]]
+) -> Iterator[Annotated]:
+    """The Docs of records that are read one by one; what cannot be read goes to `errors`."""
+    for record in records:
+        if record.text is None:
+            errors.append((record, record.error or ""))
+            continue
+        try:
+            doc = nlp(record.text)
+        except Exception as error:
+            if lacks_memory(error):
+                raise InputError(
+                    f"Memory did not suffice for {record.file}, row {record.row}, alone ({error}): "
+                    "end what else uses it, or take fewer --processes, and run again to go on; if "
+                    "nothing else does, shorten that record."
+                ) from error
+            errors.append((record, f"the pipeline failed ({error})"))
+            continue
+        yield record, doc
 
 
 def _write_errors(path: Path, errors: Sequence[tuple[Record, str]]) -> None:
@@ -264,4 +273,5 @@ def finished(job: Job) -> list[int]:
     """The numbers of the shards that are there."""
     suffix = FORMATS[job.format][0]
     names = (path.name for path in job.output.glob(f"part-*{suffix}"))
-    return sorted(int(name.removeprefix("part-").removesuffix(suffix)) for name in names)
+    numbers = (name.removeprefix("part-").removesuffix(suffix) for name in names)
+    return sorted(int(number) for number in numbers if number.isdecimal())

@@ -4,6 +4,7 @@ import csv
 import glob
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -19,6 +20,9 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 CSV_FIELD = 2**31 - 1  # characters: the most that csv takes where a C long has 32 bits
 PARQUET_ROWS = 1_000  # read at once
+# In a row; spaCy's tokenizer takes them off one by one, in time by the square of their number.
+MARKS = 5_000
+_MARKS = re.compile(r"(?:[^\w\s]|_)+")
 
 
 @dataclass(frozen=True)
@@ -205,12 +209,20 @@ def _checked(source: Source, row: int, text: object, given: dict[str, Any]) -> R
             kept[name] = _as_json(value)
         except UnicodeEncodeError:
             return Record(source.name, row, None, {}, f"its {name} is not UTF-8")
+        except RecursionError:
+            return Record(source.name, row, None, {}, f"its {name} is nested too deeply")
     if not isinstance(text, str):
         kind = type(text).__name__
         error = "there is no text" if text is None else f"its text is of type {kind}, not a string"
         return Record(source.name, row, None, kept, error)
     if any("\ud800" <= char <= "\udfff" for char in text):
         return Record(source.name, row, None, {}, "it is not UTF-8")
+    # Most texts hold no run of anything that is as long.
+    long = (run for run in text.split() if len(run) > MARKS)
+    marks = max((len(found) for run in long for found in _MARKS.findall(run)), default=0)
+    if marks > MARKS:
+        error = f"it has {marks:,} marks in a row, on which spaCy's tokenizer would spend minutes"
+        return Record(source.name, row, None, kept, error)
     return Record(source.name, row, text, kept)
 
 
@@ -255,7 +267,7 @@ def _read_json_lines(
         try:
             # Of bytes, json would guess the encoding, line by line.
             data = json.loads(line.decode("utf-8-sig"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of many brackets
             yield Record(source.name, row, None, error=f"it is not JSON ({error})")
             continue
         if not isinstance(data, dict):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from gmb_ner.pipeline.scorer import CONFIDENCES
+from gmb_ner.pipeline.scorer import confidence_places
 
 EntitySpan = tuple[int, int, str]
 """Start token, end token (exclusive), label."""
@@ -80,12 +80,13 @@ def entity_confidences(doc: Doc) -> NDArray[np.float64] | None:
     They are known if the group `CONFIDENCES` holds exactly the entities: one that holds something
     else, as where another component adds entities, does not tell the confidence of all.
     """
-    group = doc.spans.get(CONFIDENCES)
-    if group is None or "scores" not in group.attrs:
+    known = confidence_places(doc)
+    if known is None:
         return None
-    if [(span.start, span.end, span.label_) for span in group] != entity_spans(doc):
+    places, scores = known
+    if places.tolist() != [[ent.start_char, ent.end_char, ent.label] for ent in doc.ents]:
         return None
-    return np.asarray(group.attrs["scores"], dtype=np.float64)
+    return np.asarray(scores, dtype=np.float64)
 
 
 def sentence_bounds(doc: Doc) -> list[tuple[int, int]]:

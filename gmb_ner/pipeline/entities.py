@@ -1,13 +1,12 @@
 """From tag scores to entities with confidences on Docs; the same for every recognizer."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from thinc.util import is_cupy_array, to_numpy
 
 from gmb_ner.pipeline.decoding import (
@@ -18,7 +17,7 @@ from gmb_ner.pipeline.decoding import (
     viterbi,
 )
 from gmb_ner.pipeline.gpu_decoding import decode_rows
-from gmb_ner.pipeline.scorer import CONFIDENCES
+from gmb_ner.pipeline.scorer import CONFIDENCES, confidence_group, confidence_places
 
 ScoredSpan: TypeAlias = tuple[Span, float]
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray, which share no type
@@ -32,15 +31,14 @@ def register_confidence() -> None:
 
 def confidence(span: Span) -> float | None:
     """The confidence of an entity of `doc.ents`, in [0, 1]; None for other spans."""
-    group = span.doc.spans.get(CONFIDENCES)
-    if group is None or "scores" not in group.attrs:
+    known = confidence_places(span.doc)
+    if known is None:
         return None
-    # They stand in order: to make a Span of each, for each, takes seconds in a long text.
-    i = bisect_left(group, span.start, key=lambda entity: entity.start)
-    if i < len(group):
-        entity, score = group[i], group.attrs["scores"][i]
-        if (entity.start, entity.end, entity.label) == (span.start, span.end, span.label):
-            return float(score)
+    places, scores = known
+    # They stand in order: to look at each, for each, takes seconds in a long text.
+    i = int(np.searchsorted(places[:, 0], span.start_char))
+    if i < len(places) and places[i].tolist() == [span.start_char, span.end_char, span.label]:
+        return float(scores[i])
     return None
 
 
@@ -187,11 +185,8 @@ def set_entities(doc: Doc, predicted: Sequence[ScoredSpan]) -> None:
         again = [pair for pair in predicted if (pair[0].start, pair[0].end, pair[0].label) in known]
         confident = sorted([*new, *again], key=lambda pair: pair[0].start)
     doc.set_ents([*earlier, *(span for span, _ in new)], blocked=blocked, default="outside")
-    doc.spans[CONFIDENCES] = SpanGroup(
-        doc,
-        name=CONFIDENCES,
-        spans=[span for span, _ in confident],
-        attrs={"scores": np.array([score for _, score in confident], dtype=np.float64)},
+    doc.spans[CONFIDENCES] = confidence_group(
+        doc, [span for span, _ in confident], [score for _, score in confident]
     )
 
 

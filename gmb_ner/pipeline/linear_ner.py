@@ -237,7 +237,8 @@ class LinearNER(EntityPipe, TrainablePipe):
         self.model.initialize(
             X=sample, Y=[self.model.ops.alloc2f(len(doc), tags) for doc in sample]
         )
-        self.cfg["initialized"] = True
+        # What was fitted to other weights does not fit these.
+        self.cfg |= {"initialized": True, "temperature": 1.0}
 
     @property
     def works_ahead(self) -> bool:

@@ -6,8 +6,9 @@ confidences are the same code as there.
 
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,16 +172,29 @@ class OnnxNER(EntityPipe):
 
         # Long windows first, so that no thread is left with one at the end.
         order = np.argsort(-batch.lengths, kind="stable").tolist()
-        count = self._thread_count
-        done: Iterable[None]
-        done = self._threads(count).map(read, order) if count > 1 else list(map(read, order))
+        reading = self._submit(read, order)
 
         def wait() -> NDArray[np.float32]:
-            for _ in done:
-                pass
+            for window in reading:
+                window.result()
             return scores.reshape(-1, tags)
 
+        # Who gives up a stream of texts does not wait for those begun.
+        weakref.finalize(wait, _cancel, reading)
         return wait
+
+    def _submit(self, read: Callable[[int], None], order: list[int]) -> list[Future[None]]:
+        """Have the windows read by other threads, if there are any."""
+        count = self._thread_count
+        if count > 1:
+            try:
+                pool = self._threads(count)
+                return [pool.submit(read, row) for row in order]
+            except RuntimeError:
+                pass  # no thread can be had: the interpreter is ending, or the system has no more
+        for row in order:
+            read(row)
+        return []
 
     @property
     def _thread_count(self) -> int:
@@ -234,12 +248,18 @@ class OnnxNER(EntityPipe):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            self.graph,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=list(DISABLED_OPTIMIZERS),
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                self.graph,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(DISABLED_OPTIMIZERS),
+            )
+        except Exception as error:  # onnxruntime's own have no other base
+            raise ValueError(
+                f"The graph of {self.name} is damaged, or of another onnxruntime ({error}): copy "
+                "or export it again."
+            ) from error
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()) -> None:
         """Write the component to a folder."""
@@ -288,7 +308,8 @@ class OnnxNER(EntityPipe):
             "threads": self.threads,
             "scorer": self.scorer,
         }
-        return _unpickled, (self.vocab, self.name, settings, self.to_bytes())
+        handler = getattr(self, "error_handler", None)  # where `set_error_handler` was called
+        return _unpickled, (self.vocab, self.name, settings, self.to_bytes(), handler)
 
     def _parts(self) -> dict[str, bytes]:
         parts = {
@@ -311,5 +332,19 @@ class OnnxNER(EntityPipe):
         )
 
 
-def _unpickled(vocab: Vocab, name: str, settings: dict[str, Any], data: bytes) -> OnnxNER:
-    return OnnxNER(vocab, name, **settings).from_bytes(data)
+def _cancel(reading: list[Future[None]]) -> None:
+    for window in reading:
+        window.cancel()
+
+
+def _unpickled(
+    vocab: Vocab,
+    name: str,
+    settings: dict[str, Any],
+    data: bytes,
+    error_handler: Callable | None,
+) -> OnnxNER:
+    component = OnnxNER(vocab, name, **settings).from_bytes(data)
+    if error_handler is not None:
+        component.set_error_handler(error_handler)
+    return component

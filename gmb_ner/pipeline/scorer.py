@@ -1,12 +1,13 @@
 """Strict entity scores for spaCy pipelines, with support, macro F and label maps."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import spacy
+from numpy.typing import NDArray
 from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
@@ -20,7 +21,9 @@ CONFIDENCES = "ner"
 
 As spaCy's spancat does it: the group holds the spans of `doc.ents` in order, and its
 `attrs["scores"]` one float in 0..1 a span, the probability that exactly this span with this label
-is right. Pipelines without confidences have no such group.
+is right. Pipelines without confidences have no such group. `attrs["places"]`, where it is there,
+has for each span its first character, the one after its last, and its label's number: numbers of
+tokens change where tokens are merged or split.
 """
 
 
@@ -117,6 +120,28 @@ def relabel(
             yield example
 
 
+def confidence_group(doc: Doc, spans: Sequence[Span], confidences: Sequence[float]) -> SpanGroup:
+    """The group of these spans with their confidences, see `CONFIDENCES`."""
+    places = [(span.start_char, span.end_char, span.label) for span in spans]
+    attrs = {
+        "scores": np.array(confidences, dtype=np.float64),
+        "places": np.array(places, dtype=np.uint64).reshape(-1, 3),
+    }
+    return SpanGroup(doc, name=CONFIDENCES, spans=spans, attrs=attrs)
+
+
+def confidence_places(doc: Doc) -> tuple[NDArray[np.uint64], Any] | None:
+    """Where the spans with confidences are, (spans, 3) as in `CONFIDENCES`, and these; or None."""
+    group = doc.spans.get(CONFIDENCES)
+    if group is None or "scores" not in group.attrs:
+        return None
+    places = group.attrs.get("places")
+    if places is None:  # made by others
+        spans = [(span.start_char, span.end_char, span.label) for span in group]
+        places = np.array(spans, dtype=np.uint64).reshape(-1, 3)
+    return places, group.attrs["scores"]
+
+
 def copy_entities(doc: Doc, changes: Mapping[str, str | None] | None = None) -> Doc:
     """A new Doc with the words, spaces and entities of `doc`, and nothing else.
 
@@ -137,16 +162,17 @@ def copy_entities(doc: Doc, changes: Mapping[str, str | None] | None = None) -> 
     missing = [copy[token.i : token.i + 1] for token in doc if token.ent_iob == 0]
     ents = [ent for ent in map(transfer, doc.ents) if ent is not None]
     copy.set_ents(ents, missing=missing, default="outside")
-    # The group's own spans, not `ents`: a later component may have changed doc.ents, and the
-    # scores belong to the spans they were given for.
-    group = doc.spans.get(CONFIDENCES)
-    if group is not None and "scores" in group.attrs:
-        scored = zip(map(transfer, group), group.attrs["scores"], strict=True)
-        kept = [(span, float(score)) for span, score in scored if span is not None]
-        copy.spans[CONFIDENCES] = SpanGroup(
-            copy,
-            name=CONFIDENCES,
-            spans=[span for span, _ in kept],
-            attrs={"scores": np.array([score for _, score in kept], dtype=np.float64)},
+    # Not of `ents`: a later component may have changed doc.ents, and the scores belong to the spans
+    # they were given for; those are left out whose borders are no tokens' any more.
+    if (known := confidence_places(doc)) is not None:
+        kept = []
+        for (start, end, label), score in zip(known[0].tolist(), known[1], strict=True):
+            name = doc.vocab.strings[label]
+            name = changes.get(name, name)
+            span = copy.char_span(start, end, label=name) if name else None
+            if span is not None:
+                kept.append((span, float(score)))
+        copy.spans[CONFIDENCES] = confidence_group(
+            copy, [span for span, _ in kept], [score for _, score in kept]
         )
     return copy

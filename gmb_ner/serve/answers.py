@@ -15,11 +15,12 @@ TEMPLATE = """<mark class="entity" style="background: {bg}">{text}\
 def answer(text: str, entities: list[Entity], asked: Asked) -> Answer:
     """What is answered for one text: the entities that are wanted, under the wanted names."""
     renamed = resolve_label_map(SCHEMES[asked.scheme])
+    wanted = None if asked.labels is None else set(asked.labels)
     kept = []
     for entity in entities:
         label = renamed.get(entity.label, entity.label)
         sure = entity.confidence is None or entity.confidence >= asked.threshold
-        if label and sure and (asked.labels is None or label in asked.labels):
+        if label and sure and (wanted is None or label in wanted):
             kept.append(Found(**{**asdict(entity), "label": label}))
     return Answer(entities=kept, html=_marked(text, kept) if asked.html else None)
 

@@ -120,6 +120,11 @@ def create_app(
         most_bytes=limits.body_bytes,
         body_seconds=limits.body_seconds,
         api_key=api_key,
+        # Of paths only those that are ours, as anyone can invent others.
+        refused=lambda path, status: requests.labels(
+            path if path in {getattr(route, "path", "") for route in app.routes} else "other",
+            status,
+        ).inc(),
     )
 
     @app.exception_handler(RequestValidationError)
@@ -217,6 +222,13 @@ def _check_size(texts: list[str], limits: Limits) -> None:
                 413,
                 f"Text {number} has {len(text):,} characters: send at most "
                 f"{limits.text_chars:,} in one, for example its paragraphs by themselves.",
+            )
+        # spaCy's tokenizer takes time by the square of it, in which nothing else is answered.
+        if (run := max(map(len, text.split()), default=0)) > limits.run_chars:
+            raise HTTPException(
+                413,
+                f"Text {number} has {run:,} characters without a space: send at most "
+                f"{limits.run_chars:,} in a row.",
             )
 
 

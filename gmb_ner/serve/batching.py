@@ -11,6 +11,8 @@ from spacy.tokens import Doc
 
 from gmb_ner.pipeline.entities import confidence
 
+TEXT = 50  # characters that take as long to read as there is to do for every text
+
 
 class BusyError(Exception):
     """So much is waiting already that no more is taken."""
@@ -36,8 +38,9 @@ class _Waiting:
 class Batcher:
     """Reads texts by a pipeline in one thread, in the order in which they came.
 
-    batch_size: so many texts are read together. most_waiting: characters that wait at a time; a
-        request that would exceed them raises BusyError, unless nothing waits.
+    batch_size: so many texts are read together. most_waiting: characters that wait at a time, each
+        text with `TEXT` more; a request that would exceed them raises BusyError, unless nothing
+        waits.
     linger: seconds to wait for others when a text comes alone.
     read: is told how many texts each batch has.
     """
@@ -73,13 +76,13 @@ class Batcher:
 
     async def entities(self, texts: Sequence[str]) -> list[list[Entity]]:
         """The entities of each text. Raises BusyError; and what the pipeline raises."""
-        size = sum(map(len, texts))
+        size = sum(map(_cost, texts))
         if self.waiting and self.waiting + size > self.most_waiting:
             raise BusyError
         loop = asyncio.get_running_loop()
         entered = [_Waiting(text, loop.create_future()) for text in texts]
         for one in entered:
-            self.waiting += len(one.text)
+            self.waiting += _cost(one.text)
             self._queue.put_nowait(one)
         try:
             return list(await asyncio.gather(*(one.found for one in entered)))
@@ -101,7 +104,7 @@ class Batcher:
                     await self._read(wanted)
             finally:
                 for one in batch:
-                    self.waiting -= len(one.text)
+                    self.waiting -= _cost(one.text)
                     self._queue.task_done()
 
     async def _read(self, wanted: Sequence[_Waiting]) -> None:
@@ -122,6 +125,10 @@ class Batcher:
 
     def _find(self, texts: list[str]) -> list[list[Entity]]:
         return [_entities(doc) for doc in self.nlp.pipe(texts, batch_size=self.batch_size)]
+
+
+def _cost(text: str) -> int:
+    return len(text) + TEXT
 
 
 def _entities(doc: Doc) -> list[Entity]:

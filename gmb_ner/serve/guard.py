@@ -27,14 +27,20 @@ class Guard:
 
     most_bytes: of a body; more is 413. body_seconds: for a body to arrive; longer is 408.
     api_key: that requests to /v1 have to bring as `Authorization: Bearer KEY` or `X-API-Key: KEY`,
-        else 401; None for no key.
+        else 401; None for no key. refused: is told path and status of each refusal.
     """
 
     def __init__(
-        self, app: App, *, most_bytes: int, body_seconds: float, api_key: str | None = None
+        self,
+        app: App,
+        *,
+        most_bytes: int,
+        body_seconds: float,
+        api_key: str | None = None,
+        refused: Callable[[str, int], None] = lambda path, status: None,
     ) -> None:
         self.app, self.most_bytes, self.body_seconds = app, most_bytes, body_seconds
-        self.api_key = api_key
+        self.api_key, self.refused = api_key, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, whole, or refuse it."""
@@ -44,31 +50,39 @@ class Guard:
         send = _with_headers(send)
         headers = {name.lower(): value for name, value in scope["headers"]}
         if scope["path"].startswith("/v1/") and not self._has_key(headers):
-            extra = {"www-authenticate": "Bearer"}
-            await refuse(
-                send,
-                401,
-                "This service asks for a key: send Authorization: Bearer KEY, or X-API-Key: KEY.",
-                extra,
+            wanted = (
+                "This service asks for a key: send Authorization: Bearer KEY or X-API-Key: KEY."
             )
+            await self._refuse(scope, send, 401, wanted, {"www-authenticate": "Bearer"})
             return
         too_large = f"The body has more than {self.most_bytes:,} bytes: send fewer texts at a time."
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.most_bytes:
-            await refuse(send, 413, too_large)
+            await self._refuse(scope, send, 413, too_large)
             return
         try:
             body = await asyncio.wait_for(self._body(receive), self.body_seconds)
         except asyncio.TimeoutError:
             slow = f"The body did not arrive within {self.body_seconds:g} seconds."
-            await refuse(send, 408, slow)
+            await self._refuse(scope, send, 408, slow)
             return
         if body is None:
             return
         if len(body) > self.most_bytes:
-            await refuse(send, 413, too_large)
+            await self._refuse(scope, send, 413, too_large)
             return
         await self.app(scope, _replay(body, receive), send)
+
+    async def _refuse(
+        self,
+        scope: Scope,
+        send: Send,
+        status: int,
+        detail: str,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.refused(scope["path"], status)
+        await refuse(send, status, detail, headers)
 
     def _has_key(self, headers: dict[bytes, bytes]) -> bool:
         if self.api_key is None:

@@ -12,12 +12,13 @@ EXAMPLE = "President Ada Lin met Kenyan officials in Nairobi on Monday."
 class Limits:
     """What one request may ask for, and what may wait.
 
-    text_chars: of each text. texts: in a request. body_bytes: of its body. body_seconds: for that
-    to arrive. seconds: from there to the answer. waiting_chars: of all requests together.
-    batch_size: texts that are read together.
+    text_chars: of each text. run_chars: without a space. texts: in a request. body_bytes: of its
+    body. body_seconds: for that to arrive. seconds: from there to the answer. waiting_chars: of all
+    requests together. batch_size: texts that are read together.
     """
 
     text_chars: int = 100_000
+    run_chars: int = 1_000
     texts: int = 1_000
     body_bytes: int = 2_000_000
     body_seconds: float = 10.0
@@ -47,7 +48,7 @@ class Asked(BaseModel):
 
     text: Text | list[Text] = Field(description="A text, or several.")
     threshold: float = Field(0.0, ge=0, le=1, description="Entities with less confidence go.")
-    labels: list[Text] | None = Field(None, description="Of the scheme; none named: all.")
+    labels: list[Text] | None = Field(None, max_length=100, description="Of the scheme; null: all.")
     scheme: Literal["corpus", "onto", "conll"] = Field(
         "corpus", description="Names of the labels: the corpus', OntoNotes' or CoNLL-2003's."
     )

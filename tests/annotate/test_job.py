@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import spacy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from spacy.language import Language
 from spacy.tokens import DocBin, SpanGroup
 
 from gmb_ner.annotate.engines import run_here, run_processes
@@ -118,6 +120,30 @@ def test_what_fails_is_told_and_the_rest_goes_on(job, monkeypatch):
         (2, "the pipeline failed"),
         (4, "it is not UTF-8"),
     ]
+
+
+def test_few_docs_are_there_at_a_time(job):
+    made = job(["Oslo"] * 20 + ["b" * 50] + ["Oslo"] * 20)
+    nlp, there, most = load(made), [], []
+
+    @Language.component("counted")
+    def counted(doc):
+        there.append(weakref.ref(doc))
+        most.append(sum(one() is not None for one in there))
+        return doc
+
+    nlp.add_pipe("counted")
+    nlp.max_length = 40
+    records = list(read_records(prepare(made)))
+    assert annotate_shard(nlp, made, 0, records) == Counts(40, 40, 40, 1)
+    assert max(most) <= 2 * made.batch_size
+
+
+def test_files_of_others_are_no_shards(job):
+    made = job()
+    run(made)
+    (made.output / "part-00000.bak.jsonl").write_text("a copy of somebody's")
+    assert run(made) == Counts()
 
 
 def torch_lacks_memory():

@@ -103,6 +103,24 @@ def test_json_lines(tmp_path):
     ]
 
 
+def test_a_line_of_many_brackets_is_an_error_of_its_own(tmp_path):
+    lines = ["[" * 100_000, json.dumps({"text": "Two"})]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    nested, two = read(tmp_path)
+    assert nested.text is None and nested.error.startswith("it is not JSON (")
+    assert two.text == "Two"
+
+
+def test_texts_that_the_tokenizer_would_not_end_with_are_errors(tmp_path):
+    (tmp_path / "a.txt").write_text(
+        "\n".join(["-" * 5_001, "-" * 5_000, "x" * 9_000, "_(" * 2_501])
+    )
+    rule, shorter, word, mixed = read(tmp_path)
+    told = "marks in a row, on which spaCy's tokenizer would spend minutes"
+    assert rule.error == f"it has 5,001 {told}" and mixed.error == f"it has 5,002 {told}"
+    assert shorter.text == "-" * 5_000 and word.text == "x" * 9_000
+
+
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t")])
 def test_csv_with_lines_in_fields(suffix, delimiter, tmp_path):
     lines = [

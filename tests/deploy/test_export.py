@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import spacy
+from spacy import util
 from spacy.tokens import Doc
 from spacy.training import Example
 from tokenizers import Tokenizer, models
@@ -21,7 +22,7 @@ from gmb_ner.benchmark.roofline import operations_per_piece, work
 from gmb_ner.deploy.export import export
 from gmb_ner.deploy.package import package
 from gmb_ner.errors import InputError
-from gmb_ner.pipeline.loading import reads_sentences
+from gmb_ner.pipeline.loading import load_model, reads_sentences
 from gmb_ner.pipeline.onnx_ner import OnnxNER
 
 TRAINING = [
@@ -221,6 +222,9 @@ def test_pickled(exported):
     assert component.name == "ner"
     nlp.get_pipe("ner")(again)
     assert [ent._.confidence for ent in doc.ents] == [ent._.confidence for ent in again.ents]
+    nlp.set_error_handler(util.ignore_error)
+    handler = pickle.loads(pickle.dumps(nlp.get_pipe("ner"))).get_error_handler()
+    assert handler is util.ignore_error
 
 
 def test_on_disk(exported, tmp_path):
@@ -312,6 +316,38 @@ def test_as_many_threads_read_as_are_asked_for_last(exported):
         component.threads = threads
         nlp(TEXTS[-1])  # of several windows
         assert component._pool[1]._max_workers == threads
+
+
+def test_a_stream_that_is_given_up_is_not_read_on(exported, monkeypatch):
+    nlp = spacy.load(exported, config={"components.ner.threads": 2})
+    component = nlp.get_pipe("ner")
+    session, read = component._session, []
+
+    def run(wanted, feed):
+        read.append(feed)
+        return session.run(wanted, feed)
+
+    slow = SimpleNamespace(run=run, get_inputs=session.get_inputs)
+    monkeypatch.setattr(component, "_session", slow)
+    stream = component.begin([nlp.make_doc(TEXTS[0])] * 500)
+    del stream
+    component._pool[1].shutdown()  # which waits for all that is left to do
+    assert len(read) < 400
+
+
+def test_it_reads_where_no_thread_can_be_had(exported):
+    nlp = spacy.load(exported, config={"components.ner.threads": 2})
+    expected = [ent.text for ent in nlp(TEXTS[0]).ents]
+    nlp.get_pipe("ner")._pool[1].shutdown()  # as at the end of the main thread
+    assert [ent.text for ent in nlp(TEXTS[0]).ents] == expected == ["Angela Merkel", "London"]
+
+
+def test_a_damaged_graph_is_told(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "model")
+    graph = tmp_path / "model" / "ner" / "graph"
+    graph.write_bytes(graph.read_bytes()[:1000])
+    with pytest.raises(InputError, match="The graph of ner is damaged, or of another onnxruntime"):
+        load_model(str(tmp_path / "model"))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.pipeline.functions import merge_entities
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.util import load_model_from_config, raise_error
 from thinc.api import Config, fix_random_seed
 
 from gmb_ner.pipeline.linear_ner import LinearNER
-from gmb_ner.pipeline.scorer import CONFIDENCES
+from gmb_ner.pipeline.scorer import CONFIDENCES, copy_entities
 
 CNN = """
 [model]
@@ -382,8 +383,10 @@ def test_prediction_before_initialize():
 
 def test_initialize_again_starts_anew():
     nlp = trained(blank())
+    nlp.get_pipe("ner").cfg["temperature"] = 2.0
     nlp.initialize(lambda: examples(nlp))
     assert [ents for ents, _ in predictions(nlp)] == [[]] * len(SENTENCES)
+    assert nlp.get_pipe("ner").temperature == 1.0
 
 
 @pytest.mark.parametrize(
@@ -578,6 +581,20 @@ def test_a_second_call_changes_nothing(lexical):
         (*entity, span._.confidence) for entity, span in zip(entities(doc), doc.ents, strict=True)
     ]
     assert after == before and None not in after[0]
+
+
+@pytest.mark.parametrize("text", ["Ada Lin saw Oslo .", "In Oslo Ada Lin saw Oslo ."])
+def test_confidences_stay_where_tokens_are_merged(lexical, text):
+    (doc,) = lexical.pipe(fresh(lexical, text))
+    before = [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents]
+    merge_entities(doc)
+    assert [(ent.text, ent.label_, ent._.confidence) for ent in doc.ents] == before
+    copy = copy_entities(doc)
+    assert [(ent.text, ent.label_, ent._.confidence) for ent in copy.ents] == before
+    with doc.retokenize() as retokenizer:  # into which an entity does not fit any more
+        retokenizer.merge(doc[-3:])
+    copy = copy_entities(doc)
+    assert [span.text for span in copy.spans[CONFIDENCES]] == [text for text, _, _ in before[:-1]]
 
 
 @pytest.mark.parametrize("setting", ["class_weights", "label_bias"])

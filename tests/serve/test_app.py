@@ -84,6 +84,12 @@ def test_html_in_which_text_is_text(client):
         ({"text": "a", "threshold": 2}, 422, "body.threshold: Input should be less than or equal"),
         ({"text": "a", "scheme": "iob"}, 422, "body.scheme: Input should be 'corpus', 'onto'"),
         ({"text": "a", "txet": "b"}, 422, "body.txet: Extra inputs are not permitted"),
+        ({"text": "a", "labels": ["geo"] * 101}, 422, "body.labels: List should have at most 100"),
+        (
+            {"text": ["Oslo", "(" * 1_001]},
+            413,
+            "Text 2 has 1,001 characters without a space: send at most 1,000 in a row.",
+        ),
     ],
 )
 def test_refusals(client, body, status, message):
@@ -195,6 +201,10 @@ def test_a_key(pipeline):
         bearer = {"authorization": "Bearer s3cret"}
         assert client.post("/v1/entities", json={"text": "Oslo"}, headers=bearer).status_code == 200
         assert client.get("/healthz").status_code == 200
+        assert client.post("/v1/invented", json={"text": "Oslo"}).status_code == 401
+        metrics = client.get("/metrics").text
+    assert 'gmb_ner_requests_total{path="/v1/model",status="401"} 2.0' in metrics
+    assert 'gmb_ner_requests_total{path="other",status="401"} 1.0' in metrics
 
 
 def test_not_ready_before_the_model_is(pipeline):

@@ -46,6 +46,17 @@ def test_too_much_is_refused_and_later_taken(pipeline):
     assert [entity.label for entity in found] == ["geo"]
 
 
+def test_short_texts_wait_too(pipeline):
+    async def work(batcher):
+        many = asyncio.create_task(batcher.entities([""] * 10))
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await batcher.entities([""])
+        await many
+
+    run(pipeline, work, most_waiting=500, linger=0.05)
+
+
 class Fragile:
     def __init__(self, pipeline):
         self.pipeline = pipeline
