@@ -24,6 +24,17 @@ def step(name: str) -> Iterator[None]:
     msg.info(f"{name} took {duration(time.perf_counter() - started)}")
 
 
+def numbers(given: str) -> list[int]:
+    """The numbers of an option that takes several; raises InputError for anything else."""
+    try:
+        found = [int(number) for number in given.split(",") if number.strip()]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise InputError(f"{given} is no list of numbers from 1: give such as 1,10,100.")
+    return found
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: "12.3 s" below a minute, else "3 min 5 s"."""
     if seconds < 60:

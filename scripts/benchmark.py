@@ -20,7 +20,7 @@ from gmb_ner.benchmark.plots import plot_all
 from gmb_ner.benchmark.row import Row
 from gmb_ner.benchmark.systems import SYSTEMS
 from gmb_ner.benchmark.tables import label_table, replace_block, tables
-from gmb_ner.console import duration, step
+from gmb_ner.console import duration, numbers, step
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.report import headline
 from gmb_ner.files import write_text
@@ -57,7 +57,7 @@ def main(
     )  # fmt: skip
     names = list(SYSTEMS) if systems == "all" else _split(systems)
     rows = choose_rows(
-        names, _split(protocols), seeds=seeds, parts=_numbers(parts), max_steps=max_steps
+        names, _split(protocols), seeds=seeds, parts=numbers(parts), max_steps=max_steps
     )
     if document is not None:
         if not document.is_file():
@@ -101,16 +101,6 @@ def _text(outcomes: list[Outcome]) -> str:
 
 def _split(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
-
-
-def _numbers(given: str) -> list[int]:
-    try:
-        numbers = [int(number) for number in _split(given)]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise InputError(f"{given} is no list of numbers from 1: give such as 1,2,4.")
-    return numbers
 
 
 if __name__ == "__main__":

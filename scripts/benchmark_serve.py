@@ -1,6 +1,7 @@
 """Measure the service on this machine: latencies by the number of clients, and its memory."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from wasabi import table
 
 from gmb_ner.benchmark.load import Load, load
 from gmb_ner.benchmark.prediction_speed import texts_of
-from gmb_ner.console import step
+from gmb_ner.console import numbers, step
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 
@@ -31,12 +32,13 @@ def main(
     words: Annotated[int, typer.Option(min=1, help="Of the sentences that are asked.")] = 20_000,
 ) -> None:
     """Print answers a second, p50, p95 and p99, and the memory after a tenth and at the end."""
+    counts = numbers(clients)
     docs = load_docs(corpus / "test.spacy", spacy.blank("en").vocab)
     texts, _ = texts_of(docs, 1, words)
     with _service(model) as (address, pid):
         loads = [
-            asyncio.run(load(address, texts, clients=int(n), seconds=seconds, pid=pid))
-            for n in clients.split(",")
+            asyncio.run(load(address, texts, clients=count, seconds=seconds, pid=pid))
+            for count in counts
         ]
     print(_table(loads))
 
@@ -46,7 +48,9 @@ def _service(model: str) -> Iterator[tuple[str, int]]:
     """A service of a pipeline on a free port: its address and the number of its process."""
     command = [sys.executable, "-m", "gmb_ner", "serve", "--model", model, "--port", "0"]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        # The clients have no key.
+        environment = {name: os.environ[name] for name in os.environ if name != "GMB_NER_API_KEY"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             while True:
                 log.seek(0)

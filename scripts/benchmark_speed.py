@@ -18,7 +18,7 @@ from gmb_ner.benchmark.prediction_speed import (
     texts_of,
 )
 from gmb_ner.benchmark.roofline import Work, ceilings, memory_speed, work
-from gmb_ner.console import step
+from gmb_ner.console import numbers, step
 from gmb_ner.errors import InputError
 from gmb_ner.evaluation.files import load_docs
 from gmb_ner.training.hardware import choose_device
@@ -51,8 +51,8 @@ def main(
     which all read the texts of the first number of SENTENCES, in the last of BATCH_SIZES; with
     --score, each in a process of its own on the whole test part.
     """
-    kinds, sizes = _numbers(sentences), _numbers(batch_sizes)
-    counts = _numbers(processes) if processes else []
+    kinds, sizes = numbers(sentences), numbers(batch_sizes)
+    counts = numbers(processes) if processes else []
     device, _ = choose_device(gpu_id)
     if device.gpu_id >= 0:
         spacy.require_gpu(device.gpu_id)
@@ -114,16 +114,6 @@ def _named(pipeline: str) -> tuple[str, Path]:
     if not (name and found and source):
         raise InputError(f"{pipeline} names no pipeline: give NAME=FOLDER or NAME=CONFIG.cfg.")
     return name, Path(source)
-
-
-def _numbers(given: str) -> list[int]:
-    try:
-        numbers = [int(number) for number in given.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise InputError(f"{given} is no list of numbers from 1: give such as 1,10,100.")
-    return numbers
 
 
 def _table(timings: dict[str, Timings], kinds: list[int], sizes: list[int]) -> str:
