@@ -34,7 +34,7 @@ def check_trained_on(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Non
         raise InputError(
             f"The pipeline was trained on {before}, and what is converted now is "
             f"{now if now != before else 'another version of it'}: run `spacy project run "
-            "train`, or fetch and convert that corpus again."
+            "train --force`, or fetch and convert that corpus again."
         )
 
 

@@ -53,5 +53,5 @@ def test_another_corpus_than_the_one_trained_on_is_refused(change, told):
         check_trained_on({"source": source_of(WORDS)}, {**WORDS, **change})
     assert str(error.value) == (
         f"The pipeline was trained on words (canonical), and what is converted now is {told}: run "
-        "`spacy project run train`, or fetch and convert that corpus again."
+        "`spacy project run train --force`, or fetch and convert that corpus again."
     )

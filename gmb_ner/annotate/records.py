@@ -22,7 +22,7 @@ CSV_FIELD = 2**31 - 1  # characters: the most that csv takes where a C long has 
 PARQUET_ROWS = 1_000  # read at once
 # In a row; spaCy's tokenizer takes them off one by one, in time by the square of their number.
 MARKS = 5_000
-_MARKS = re.compile(r"(?:[^\w\s]|_)+")
+_RUN_OF_MARKS = re.compile(r"(?:[^\w\s]|_)+")
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _checked(source: Source, row: int, text: object, given: dict[str, Any]) -> R
         return Record(source.name, row, None, {}, "it is not UTF-8")
     # Most texts hold no run of anything that is as long.
     long = (run for run in text.split() if len(run) > MARKS)
-    marks = max((len(found) for run in long for found in _MARKS.findall(run)), default=0)
+    marks = max((len(found) for run in long for found in _RUN_OF_MARKS.findall(run)), default=0)
     if marks > MARKS:
         error = f"it has {marks:,} marks in a row, on which spaCy's tokenizer would spend minutes"
         return Record(source.name, row, None, kept, error)
