@@ -1,15 +1,18 @@
 """The corpus reader of the configs: whole Docs, on the corpus' own tokens and on spaCy's."""
 
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import spacy
+from spacy.attrs import ENT_IOB, ORTH, SPACY
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
 from gmb_ner.corpus.docs import annotated_sentences
+from gmb_ner.evaluation.scored import annotated_runs
 
 MISSING = 0  # Token.ent_iob where nothing is known
 
@@ -46,12 +49,22 @@ def create_doc_reader(
             raise ValueError(f"repeat has {times} for {label}: give how many times, at least 1.")
 
     def references(nlp: Language) -> Iterator[Doc]:
-        docs = DocBin().from_disk(path).get_docs(nlp.vocab)
+        docbin = DocBin().from_disk(path)
+        docs = docbin.get_docs(nlp.vocab)
         if sentences:
             docs = (part for doc in docs for part in annotated_sentences(doc))
         for doc in islice(docs, limit or None):
-            partly = annotated_only and any(token.ent_iob == MISSING for token in doc)
-            parts = (run.as_doc() for run in annotated_runs(doc)) if partly else [doc]
+            parts = [doc]
+            annotated = doc.to_array(ENT_IOB) != MISSING
+            if annotated_only and not annotated.all():
+                # spaCy takes these, whatever its types say.
+                attrs: Any = docbin.attrs
+                values: Any = doc.to_array(attrs)
+                # `Span.as_doc` does the same, but would take most of the reading.
+                parts = [
+                    untagged_copy(doc, start, end).from_array(attrs, values[start:end])
+                    for start, end in annotated_runs(annotated)
+                ]
             for part in parts:
                 times = max((repeat.get(ent.label_, 1) for ent in part.ents), default=1)
                 for _ in range(times):
@@ -68,20 +81,7 @@ def create_doc_reader(
     return read
 
 
-def annotated_runs(doc: Doc) -> Iterator[Span]:
-    """The longest stretches of a Doc without a token whose entity annotation is missing."""
-    start = 0
-    for annotated, tokens in groupby(doc, key=lambda token: token.ent_iob != MISSING):
-        end = start + len(list(tokens))
-        if annotated:
-            yield doc[start:end]
-        start = end
-
-
-def untagged_copy(reference: Doc) -> Doc:
-    """A Doc with the same words and spaces and nothing else."""
-    return Doc(
-        reference.vocab,
-        words=[token.text for token in reference],
-        spaces=[bool(token.whitespace_) for token in reference],
-    )
+def untagged_copy(reference: Doc, start: int = 0, end: int | None = None) -> Doc:
+    """A Doc with the same words and spaces, from `start` to before `end`, and nothing else."""
+    words, spaces = reference.to_array([ORTH, SPACY])[start:end].reshape(-1, 2).T
+    return Doc(reference.vocab, words=words.tolist(), spaces=spaces.astype(bool).tolist())

@@ -3,7 +3,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus
 
-from gmb_ner.training.reader import annotated_runs, create_doc_reader
+from gmb_ner.training.reader import create_doc_reader
 
 WORDS = ["Ada", "Lin", "spoke", ".", "Half-hearted", "rain", ".", "Oslo", "slept", "."]
 TAGS = ["B-per", "I-per", "O", "O", "", "", "", "B-geo", "O", "O"]
@@ -85,11 +85,6 @@ def test_annotated_only_yields_each_run_alone(nlp, path):
         [("Ada Lin", "per")],
         [("Oslo", "geo")],
     ]
-
-
-def test_annotated_runs(nlp):
-    doc = Doc(nlp.vocab, list("abcdef"), ents=["", "O", "B-x", "", "", "O"])
-    assert [(run.start, run.end) for run in annotated_runs(doc)] == [(1, 3), (5, 6)]
 
 
 def test_limit_counts_docs_of_the_file(nlp, path):
