@@ -1,16 +1,23 @@
 """The encoder as a torch module: a pretrained one that can see how words are written."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from spacy.util import logger
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from gmb_ner.pipeline.packed_bert import can_pack, run_packed
 from gmb_ner.pipeline.wordpieces import CASES
+
+# Not cuDNN's, which torch prefers on some GPUs: it makes a plan for each new shape, and batches of
+# text have many (pytorch/pytorch#155958). In the first epoch of a training on an H200 a sixth of
+# the time went into calling it, its gradient not counted (py-spy).
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 # A forked process, as of `nlp.pipe(n_process=2)`, has none of the threads that torch would wait
 # for.
@@ -118,11 +125,13 @@ class Encoder(torch.nn.Module):
 
         places: see `gmb_ner.pipeline.packed_bert.run_packed`.
         """
+        device = input_ids.device
         # The cache would keep the first copy of the weights for ever where a caller opened
         # autocast around the whole training.
-        with torch.autocast(
-            input_ids.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False
-        ):
+        precision = torch.autocast(
+            device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False
+        )
+        with precision, attention_kernels(device):
             if self.case_embeddings is None:
                 inputs = {"input_ids": input_ids}
             else:
@@ -134,6 +143,11 @@ class Encoder(torch.nn.Module):
                 return run_packed(self.transformer, hidden, attention_mask, places).float()
             output = self.transformer(**inputs, attention_mask=attention_mask)
         return output.last_hidden_state.float()
+
+
+def attention_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """While it is open, torch chooses among `ATTENTION` on a GPU; on a CPU nothing changes."""
+    return sdpa_kernel(ATTENTION) if device.type == "cuda" else nullcontext()
 
 
 def has_bfloat16(device: torch.device) -> bool:

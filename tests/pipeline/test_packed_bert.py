@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from torch.testing import assert_close
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from gmb_ner.pipeline.packed_bert import can_pack, run_packed
-from gmb_ner.pipeline.torch_encoder import Encoder
+from gmb_ner.pipeline.torch_encoder import Encoder, attention_kernels
 
 SIZES = {
     "vocab_size": 50,
@@ -47,6 +48,29 @@ def test_the_hidden_states_are_those_of_hugging_face(attention, lengths, gradien
     assert found.shape == expected.shape
     assert_close(found[mask.bool()], expected[mask.bool()], rtol=0, atol=1e-5)
     assert not found[~mask.bool()].any()
+
+
+def test_cudnns_attention_which_plans_for_each_shape_is_not_used_on_a_gpu(monkeypatch):
+    model, (ids, mask) = bert("sdpa"), windows(7, 3)
+    attend, allowed = functional.scaled_dot_product_attention, []
+
+    def record(*args, **kwargs):
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return attend(*args, **kwargs)
+
+    def read():
+        Encoder(model)(ids, torch.zeros_like(ids), mask, bfloat16=False)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", record)
+    read()  # what torch may choose on a CPU is left alone
+    monkeypatch.setattr(
+        "gmb_ner.pipeline.torch_encoder.attention_kernels",
+        lambda device: attention_kernels(torch.device("cuda")),
+    )
+    read()
+    layers = SIZES["num_hidden_layers"]
+    assert allowed == [True] * layers + [False] * layers
+    assert torch.backends.cuda.cudnn_sdp_enabled()
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
