@@ -103,6 +103,11 @@ def make_plan(
     if config == "auto":
         config, reason = _choose_config(device, why_device, encoder_dir, bert)
     elif config in CONFIGS:
+        if encoder_dir and encoder_of(config) is None:
+            raise InputError(
+                f"Config {config} reads no encoder: leave --vars.encoder out, or name another "
+                "config."
+            )
         reason = f"config {config} was asked for; {device.name}, as {why_device}"
         if encoder_of(config) == "bert":
             there, why = bert(encoder_dir)

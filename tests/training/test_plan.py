@@ -143,6 +143,12 @@ def test_what_is_ones_own_and_changed_makes_another_plan(cpu, tmp_path):
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.parametrize("name", ["cnn", "crf", "bilstm", "bilstm-crf"])
+def test_an_encoder_that_one_of_our_configs_does_not_read(cpu, tmp_path, name):
+    with pytest.raises(InputError, match=f"{name} reads no encoder: leave --vars.encoder out"):
+        make_plan(name, "-1", encoder_dir=str(tmp_path))
+
+
 def test_an_encoder_that_an_own_config_cannot_take(cpu, tmp_path):
     config = tmp_path / "mine.cfg"
     config.write_text("[paths]\nencoder = null\n", encoding="utf-8")
