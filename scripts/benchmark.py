@@ -44,6 +44,7 @@ def main(
     ] = 2,
     max_steps: Annotated[int, typer.Option(min=0, help="End trainings early; 0: never.")] = 0,
     document: Annotated[Path | None, typer.Option(help="Its tables are replaced too.")] = None,
+    offline: Annotated[bool, typer.Option("--offline/--online", help="Ask no network.")] = False,
     done_only: Annotated[bool, typer.Option(help="Make no row: tables of what is there.")] = False,
 ) -> None:
     """Write RESULTS/PROTOCOL/ROW.json for each row that has none yet, tables and plots.
@@ -53,7 +54,7 @@ def main(
     device, reason = choose_device(gpu_id)
     place = Workplace(
         assets, work, results, Path(glove) if glove else None, Path(bert) if bert else None,
-        device.gpu_id, together,
+        device.gpu_id, together, offline,
     )  # fmt: skip
     names = list(SYSTEMS) if systems == "all" else _split(systems)
     rows = choose_rows(

@@ -58,7 +58,8 @@ def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
         except BrokenProcessPool as error:
             raise InputError(
                 "A worker process died, for lack of memory perhaps: run again to go on, with "
-                "fewer --processes or a smaller --shard-size."
+                "fewer --processes or a smaller --batch-size (a smaller --shard-size needs "
+                "another OUTPUT)."
             ) from error
 
 

@@ -254,7 +254,7 @@ def _alone(
                 raise InputError(
                     f"Memory did not suffice for {record.file}, row {record.row}, alone ({error}): "
                     "end what else uses it, or take fewer --processes, and run again to go on; if "
-                    "nothing else does, shorten that record."
+                    "nothing else does, shorten that record, and give another OUTPUT."
                 ) from error
             errors.append((record, f"the pipeline failed ({error})"))
             continue

@@ -86,6 +86,11 @@ def _known(sources: list[Source]) -> list[Source]:
                 f"{source.path} is of no kind that can be read ({', '.join(READERS)}; "
                 f"{', '.join(COMPRESSIONS)} after it): name the files by a pattern as 'in/*.txt'."
             )
+        if source.kind == ".parquet" and source.path.suffix != source.kind:
+            raise InputError(
+                f"{source.path} is a compressed Parquet file, which cannot be read in parts: "
+                "decompress it (its columns are compressed already), or leave it out by a pattern."
+            )
     return sources
 
 
@@ -148,8 +153,13 @@ def check_encodings(sources: Sequence[Source]) -> None:
         if not encoding.startswith("utf-8"):
             raise InputError(
                 f"{source.path} begins as {encoding} does, and only UTF-8 can be read: convert "
-                f"it (iconv -f {encoding} -t utf-8), or leave it out by a pattern."
+                f"it (iconv -f {_iconv_name(encoding)} -t utf-8), or leave it out by a pattern."
             )
+
+
+def _iconv_name(encoding: str) -> str:
+    """Of an encoding by Python's name: iconv has no hyphen before the order of the bytes."""
+    return encoding.replace("-le", "le").replace("-be", "be")
 
 
 def check_columns(sources: Sequence[Source], text_column: str, keep: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ class Workplace:
     assets: of `fetch`: the CSV and its record, and MiniLM. work: for corpora and pipelines.
     results: for a JSON file a row. glove: a text file of vectors. bert: a directory with
     bert-base-cased, where the hub is out of reach. together: how many rows that use one core are
-    made at a time.
+    made at a time. offline: ask no network.
     """
 
     assets: Path
@@ -33,6 +33,7 @@ class Workplace:
     bert: Path | None = None
     gpu_id: int = -1
     together: int = 1
+    offline: bool = False
 
     def result(self, row: Row) -> Path:
         """The file of a row that is done."""
@@ -173,7 +174,9 @@ def why_open(row: Row, place: Workplace) -> str:
     if row.system == "glove" and place.glove is None:
         return "needs a file of GloVe's vectors: --glove"
     if system.encoder == "bert":
-        there, why = bert_available(place.bert.as_posix() if place.bert else None)
+        there, why = bert_available(
+            place.bert.as_posix() if place.bert else None, offline=place.offline
+        )
         if not there:
             return f"needs {ENCODERS['bert'].repo}: {why}"
     return ""
@@ -216,9 +219,9 @@ def _encoder(key: str | None, place: Workplace) -> str | None:
     if key is None:
         return None
     fetch = (
-        fetch_bert(place.bert.as_posix() if place.bert else None)
+        fetch_bert(place.bert.as_posix() if place.bert else None, offline=place.offline)
         if key == "bert"
-        else fetch_minilm(place.assets)
+        else fetch_minilm(place.assets, offline=place.offline)
     )
     return fetch.path.as_posix()
 

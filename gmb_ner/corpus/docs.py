@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
@@ -58,6 +60,12 @@ def annotated_sentences(doc: Doc) -> Iterator[Doc]:
     for sentence in doc.sents if doc.has_annotation("SENT_START") else [doc[:]]:
         if any(token.ent_iob_ for token in sentence):
             yield sentence.as_doc()
+
+
+def annotated_runs(annotated: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Start and end (exclusive) of the longest stretches of annotated tokens."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], annotated, [False])).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def write_docbin(docs: Iterable[Doc], path: Path) -> int:

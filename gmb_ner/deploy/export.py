@@ -37,7 +37,7 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
     trained: the folder of a pipeline of `transformer` (`gmb_ner.TransformerModel.v1`) and `ner`
         (`linear_ner`). output: the folder to write; an earlier export there is replaced at the end.
     precision: "fp32", or "int8": matrix products of 8-bit integers (weights by channel, inputs by
-        their range at run time), word embeddings and lexical weights in 8 bits; a quarter of the
+        their range at run time), word embeddings and lexical weights in 8 bits; a third of the
         size.
 
     Raises InputError for other pipelines, where the float32 graph gives other scores than torch,

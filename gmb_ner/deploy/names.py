@@ -77,12 +77,14 @@ def check_version(version: str) -> str:
     return version
 
 
-def requirements(transformer: bool, onnx: bool = False, tokenizers: bool = False) -> list[str]:
+def requirements(
+    *, torch: bool, transformer: bool, onnx: bool = False, tokenizers: bool = False
+) -> list[str]:
     """What the package requires: the versions it was made with, up to the next minor ones.
 
-    transformer: whether the pipeline holds a transformer of spacy-transformers; onnx: whether it
-        runs on onnxruntime, which gmb-ner's extra brings; tokenizers: whether that needs the
-        library of this name.
+    torch: whether the pipeline holds layers of torch; transformer: whether among them is a
+        transformer of spacy-transformers; onnx: whether it runs on onnxruntime, which gmb-ner's
+        extra brings; tokenizers: whether that needs the library of this name.
     """
     library = minor_range("gmb-ner")
     pinned = [
@@ -91,14 +93,13 @@ def requirements(transformer: bool, onnx: bool = False, tokenizers: bool = False
     ]
     if tokenizers:
         pinned.append(minor_range("tokenizers"))
+    bounds: Iterable[str] = ()
     if transformer:
         carrier = "spacy-transformers"
         bounds = importlib.metadata.requires(carrier) or []
-        pinned += [
-            minor_range(carrier),
-            minor_range("transformers", bounds),
-            minor_range("torch", bounds),
-        ]
+        pinned += [minor_range(carrier), minor_range("transformers", bounds)]
+    if torch:
+        pinned.append(minor_range("torch", bounds))
     return pinned
 
 

@@ -17,6 +17,7 @@ from gmb_ner.deploy.names import LANG, check_version, package_name, requirements
 from gmb_ner.deploy.scrub import (
     check_clean,
     copy_scrubbed,
+    has_torch,
     has_transformer,
     needs_tokenizers,
     runs_on_onnx,
@@ -114,7 +115,12 @@ def _write_card(
         "sources": card.sources(facts),
         "spacy_version": get_minor_version_range(about.__version__),
         # spaCy adds what the config's functions come from, unless it is listed already.
-        "requirements": requirements(has_transformer(pipeline), onnx, needs_tokenizers(pipeline)),
+        "requirements": requirements(
+            torch=has_torch(pipeline),
+            transformer=has_transformer(pipeline),
+            onnx=onnx,
+            tokenizers=needs_tokenizers(pipeline),
+        ),
         "performance": card.performance(facts),
     }
     write_json(pipeline / "meta.json", content)

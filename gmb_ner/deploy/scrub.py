@@ -16,8 +16,13 @@ from gmb_ner.pipeline.bert_tokenizer import is_bert
 
 # Hugging Face writes down where weights and tokenizers were read from, under these names.
 _ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
-# In the settings of a component that has an encoder of its own.
-_WITH_TRANSFORMER = ("spacy-transformers.", "gmb_ner.Tok2VecTransformer.")
+# In the settings of a component that has an encoder of its own, and of one that is torch's else.
+_WITH_TRANSFORMER = (
+    "spacy-transformers.",
+    "gmb_ner.Tok2VecTransformer.",
+    "gmb_ner.TransformerModel.",
+)
+_WITH_TORCH = ("spacy.TorchBiLSTMEncoder.", "gmb_ner.StudyTagger.")
 _UNPUBLISHED = "unpublished-encoder"
 
 
@@ -49,18 +54,28 @@ def copy_scrubbed(source: Path, target: Path, encoder: str | None) -> set[str]:
 
 def has_transformer(source: Path) -> bool:
     """Whether a pipeline holds a transformer of spacy-transformers."""
-    components = Config().from_disk(source / "config.cfg", interpolate=False)["components"]
     return any(
         component.get("factory") == "transformer"
         or any(made_of in str(component) for made_of in _WITH_TRANSFORMER)
-        for component in components.values()
+        for component in _components(source)
+    )
+
+
+def has_torch(source: Path) -> bool:
+    """Whether a pipeline holds layers of torch, a transformer's or others."""
+    return has_transformer(source) or any(
+        made_of in str(component) for component in _components(source) for made_of in _WITH_TORCH
     )
 
 
 def runs_on_onnx(source: Path) -> bool:
     """Whether a pipeline was made by `gmb_ner.deploy.export`."""
-    components = Config().from_disk(source / "config.cfg", interpolate=False)["components"]
-    return any(component.get("factory") == "onnx_ner" for component in components.values())
+    return any(component.get("factory") == "onnx_ner" for component in _components(source))
+
+
+def _components(source: Path) -> list[dict[str, Any]]:
+    """The settings of each component of a pipeline."""
+    return list(Config().from_disk(source / "config.cfg", interpolate=False)["components"].values())
 
 
 def needs_tokenizers(source: Path) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from gmb_ner.corpus.docs import annotated_runs
 from gmb_ner.evaluation.errors import error_kind, pair_spans
 from gmb_ner.evaluation.predict import as_trained, predict_gold_tokens
-from gmb_ner.evaluation.scored import ScoredDoc, annotated_runs, scored_doc
+from gmb_ner.evaluation.scored import ScoredDoc, scored_doc
 
 CUT = " […] "
 """Stands for the sentences left out, which belong to other parts of the corpus."""

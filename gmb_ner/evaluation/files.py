@@ -109,7 +109,8 @@ def load_pipeline(path: Path, gpu_id: int = -1, settings: Sequence[str] = ()) ->
         except Exception as error:  # CUDA's own errors differ by version and share no base
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
-                f"GPU {gpu_id} cannot be used ({reason.rstrip('.')}); use --gpu-id -1 for the CPU."
+                f"GPU {gpu_id} cannot be used ({reason.rstrip('.')}); use --gpu-id -1 for the CPU "
+                "(--vars.gpu_id -1 in `spacy project run`)."
             ) from error
     if not (path / "meta.json").is_file():
         raise InputError(

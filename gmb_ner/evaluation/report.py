@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc, annotated_runs
+from gmb_ner.corpus.docs import annotated_runs
+from gmb_ner.evaluation.scored import EntitySpan, ScoredDoc
 
 FEWEST = 100  # entities, below which scores are hardly known
 

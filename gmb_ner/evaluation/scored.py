@@ -93,9 +93,3 @@ def sentence_bounds(doc: Doc) -> list[tuple[int, int]]:
     """Start and end (exclusive) of a Doc's sentences; one sentence where no starts are set."""
     starts = [token.i for token in doc if token.i == 0 or token.is_sent_start]
     return list(zip(starts, [*starts[1:], len(doc)], strict=True))
-
-
-def annotated_runs(annotated: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Start and end (exclusive) of the longest stretches of annotated tokens."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], annotated, [False])).astype(np.int8)))
-    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]

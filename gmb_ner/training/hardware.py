@@ -61,8 +61,7 @@ def choose_device(gpu_id: str) -> tuple[Device, str]:
         return _cpu(), "the CPU was asked for"
     if refusal := gpu_refusal(number):
         raise InputError(
-            f"GPU {number} was asked for and cannot be used, as {refusal}; "
-            "use --vars.gpu_id -1 for the CPU."
+            f"GPU {number} was asked for and cannot be used, as {refusal}; use -1 for the CPU."
         )
     return _gpu(number), f"GPU {number} was asked for"
 

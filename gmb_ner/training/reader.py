@@ -11,8 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
-from gmb_ner.corpus.docs import annotated_sentences
-from gmb_ner.evaluation.scored import annotated_runs
+from gmb_ner.corpus.docs import annotated_runs, annotated_sentences
 
 MISSING = 0  # Token.ent_iob where nothing is known
 

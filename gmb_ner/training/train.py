@@ -200,7 +200,10 @@ def train(
     Raises InputError for a GPU or a corpus that cannot be used.
     """
     if gpu_id >= 0 and (refusal := gpu_refusal(gpu_id)):
-        raise InputError(f"GPU {gpu_id} cannot be used, as {refusal}; use --vars.gpu_id -1.")
+        raise InputError(
+            f"GPU {gpu_id} cannot be used, as {refusal}: plan for the CPU "
+            "(`spacy project run fetch . --vars.gpu_id -1`)."
+        )
     for part in ("train", "dev"):
         if not (corpus / f"{part}.spacy").is_file():
             raise InputError(

@@ -7,6 +7,9 @@ import gzip
 import json
 import lzma
 import os
+import re
+import shutil
+import subprocess
 from decimal import Decimal
 
 import pytest
@@ -58,8 +61,17 @@ def test_utf16_and_utf32_are_refused(name, text, encoding, tmp_path):
     (tmp_path / "0.txt").write_text("")
     compress = gzip.compress if name.endswith(".gz") else bytes
     (tmp_path / name).write_bytes(compress(text.encode(encoding)))
-    with pytest.raises(InputError, match=f"{name} begins as {encoding} does, and only UTF-8 can "):
+    with pytest.raises(
+        InputError, match=f"{name} begins as {encoding} does, and only UTF-8 can "
+    ) as error:
         check_encodings(find_sources(str(tmp_path)))
+    # The remedy is a command that understands its own words.
+    (command,) = re.findall(r"iconv -f \S+ -t utf-8", str(error.value))
+    if iconv := shutil.which("iconv"):
+        converted = subprocess.run(
+            [iconv, *command.split()[1:]], input=text.encode(encoding), capture_output=True
+        )
+        assert converted.stdout.decode() == text
 
 
 def test_utf8_is_not_refused(tmp_path):
@@ -272,6 +284,14 @@ def test_nothing_to_read(tmp_path):
 def test_files_of_other_kinds_are_refused(tmp_path):
     (tmp_path / "a.docx.gz").touch()
     with pytest.raises(InputError, match=r"a\.docx\.gz is of no kind that can be read"):
+        find_sources(str(tmp_path))
+
+
+def test_compressed_parquet_is_refused_before_the_work(tmp_path):
+    (tmp_path / "a.parquet").touch()
+    find_sources(str(tmp_path))
+    (tmp_path / "b.parquet.gz").touch()
+    with pytest.raises(InputError, match=r"b\.parquet\.gz is a compressed Parquet file, which"):
         find_sources(str(tmp_path))
 
 

@@ -129,7 +129,9 @@ def test_rows_of_one_core_are_made_together_and_others_alone(place, monkeypatch)
         return {"row": row.name}
 
     monkeypatch.setattr("gmb_ner.benchmark.benchmark.make_row", make)
-    monkeypatch.setattr("gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets: FakeEncoder())
+    monkeypatch.setattr(
+        "gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets, offline: FakeEncoder()
+    )
     rows = [Row("minilm", seed=7), Row("crf", seed=7), Row("cnn", seed=7), Row("minilm", seed=8)]
     made = list(run_rows(rows, replace(place, together=2)))
     assert {outcome.row for outcome in made[:2]} == set(rows[1:3])
@@ -153,7 +155,9 @@ def test_a_failed_row_stops_no_other_and_is_tried_again(outcome, place, monkeypa
     broken = Row("minilm", max_steps=2)
     (place.assets / "minilm").mkdir()
     (place.assets / "minilm" / "config.json").write_text("{}", encoding="utf-8")
-    monkeypatch.setattr("gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets: FakeEncoder())
+    monkeypatch.setattr(
+        "gmb_ner.benchmark.benchmark.fetch_minilm", lambda assets, offline: FakeEncoder()
+    )
     other, failed = run_rows([broken, CRF], place)
     assert failed.result is None and not failed.open
     reason = place.results / "canonical" / "minilm-0-2steps.failed.txt"
@@ -173,9 +177,10 @@ class FakeEncoder:
 
 def test_what_is_out_of_reach_is_open(place, monkeypatch):
     monkeypatch.setattr(
-        "gmb_ner.benchmark.benchmark.bert_available", lambda local: (False, "no network")
+        "gmb_ner.benchmark.benchmark.bert_available",
+        lambda local, offline: (False, "no network" if offline else "the hub is silent"),
     )
-    glove, bert = run_rows([Row("glove"), Row("bert")], place)
+    glove, bert = run_rows([Row("glove"), Row("bert")], replace(place, offline=True))
     assert glove.open and glove.reason == "needs a file of GloVe's vectors: --glove"
     assert bert.open and bert.reason.endswith("no network")
     assert "| BiLSTM on GloVe | open |" in tables([glove, bert])

@@ -2,6 +2,7 @@ import importlib.metadata
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import zipfile
 from email.parser import Parser
@@ -17,9 +18,9 @@ from typer.testing import CliRunner
 from gmb_ner.deploy import wheels
 from gmb_ner.deploy.card import readme
 from gmb_ner.deploy.facts import read_facts
-from gmb_ner.deploy.names import check_version, minor_range, package_name
+from gmb_ner.deploy.names import check_version, minor_range, package_name, requirements
 from gmb_ner.deploy.package import package
-from gmb_ner.deploy.scrub import check_clean, copy_scrubbed
+from gmb_ner.deploy.scrub import check_clean, copy_scrubbed, has_torch, has_transformer
 from gmb_ner.errors import InputError
 from gmb_ner.files import file_digest
 
@@ -27,6 +28,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "package.py"
 REPO = "sentence-transformers/tiny-bert"
 ENCODER = {"key": "minilm", "repo": REPO, "revision": "c0ffee", "licence": "Apache-2.0"}
 OWN = {"corpus": "news_2024"}
+CONFIGS = Path(__file__).parents[2] / "configs"
+WITH_ENCODER = (
+    *("minilm", "minilm-fast", "minilm-stock", "bert", "bert-stock"),
+    *("study-a", "study-b"),
+)
 
 
 def content(wheel: Path) -> dict[str, bytes]:
@@ -87,6 +93,20 @@ def test_requirements_go_up_to_the_next_minor_version_or_another_bound(monkeypat
     assert minor_range("torch", bounds) == "torch>=2.13.1,<2.14.0"
     assert minor_range("transformers", bounds) == "transformers>=4.53.2,<4.53.3"
     assert minor_range("transformers") == "transformers>=4.53.2,<4.54.0"
+
+
+@pytest.mark.parametrize(
+    ("config", "libraries"),
+    [
+        *((name, {"torch", "transformers", "spacy-transformers"}) for name in WITH_ENCODER),
+        *((name, {"torch"}) for name in ("bilstm", "bilstm-crf")),
+        *((name, set()) for name in ("cnn", "crf")),
+    ],
+)
+def test_requirements_of_each_config(config, libraries, tmp_path):
+    shutil.copy(CONFIGS / f"{config}.cfg", tmp_path / "config.cfg")
+    lines = requirements(torch=has_torch(tmp_path), transformer=has_transformer(tmp_path))
+    assert {line.partition(">")[0] for line in lines} == {"spacy", "gmb-ner", *libraries}
 
 
 def test_a_plain_pipeline_becomes_two_wheels_and_their_list(plain_model, run_files, tmp_path):

@@ -79,8 +79,7 @@ def test_gpu_that_is_not_there_is_refused(cpu):
     with pytest.raises(InputError) as error:
         make_plan("minilm", "0")
     assert str(error.value) == (
-        "GPU 0 was asked for and cannot be used, as torch sees no CUDA GPU; use --vars.gpu_id -1 "
-        "for the CPU."
+        "GPU 0 was asked for and cannot be used, as torch sees no CUDA GPU; use -1 for the CPU."
     )
 
 
