@@ -16,6 +16,7 @@ from gmb_ner.annotate.job import Counts, Job, annotate_shard, load
 from gmb_ner.annotate.records import Record
 from gmb_ner.errors import InputError
 from gmb_ner.pipeline.loading import load_beside
+from gmb_ner.process import end_with_parent
 
 Shards = Iterable[tuple[int, list[Record]]]
 Engine = Callable[[Job, Shards], Iterator[Counts]]
@@ -65,6 +66,7 @@ def run_processes(job: Job, shards: Shards, processes: int) -> Iterator[Counts]:
 
 def _begin_work(job: Job, processes: int) -> None:
     global _nlp, _job
+    end_with_parent()
     # Ctrl-C ends it at once: a shard is there whole or not at all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _job, _nlp = job, load_beside(processes, lambda: load(job))

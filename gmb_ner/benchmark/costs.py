@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gmb_ner.benchmark.process import peak_bytes
 from gmb_ner.errors import InputError
+from gmb_ner.process import peak_bytes
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from statistics import median
 import spacy
 
 from gmb_ner.benchmark.prediction_speed import Contestant
-from gmb_ner.benchmark.process import end_with_parent
 from gmb_ner.errors import InputError
 from gmb_ner.pipeline.loading import load_beside
+from gmb_ner.process import end_with_parent
 
 LONGEST = 300  # seconds until a process has loaded, or read the texts once
 

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gmb_ner.benchmark.process import end_with_parent, peak_bytes
 from gmb_ner.errors import InputError
 from gmb_ner.files import read_object, write_json
+from gmb_ner.process import end_with_parent, peak_bytes
 
 RUN, SCORES, TRAINED, SCORED = "run.json", "scores.json", "trained.json", "scored.json"
 PROCESS = "process.json"  # what a process says of itself at its end

@@ -1,5 +1,6 @@
 """The command `gmb_ner annotate`, killed and started again."""
 
+import contextlib
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -79,6 +81,36 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(processes, source, ruler, 
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert content(output) == content(whole)
     assert not list(output.rglob(".*"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_workers_end_with_a_killed_command(source, ruler, tmp_path):
+    options = ("--shard-size", 100, "--batch-size", 10, "--processes", 2)
+    command = [sys.executable, "-m", "gmb_ner", *arguments(source, tmp_path / "out", ruler)]
+    mark = {"GMB_NER_TEST": str(tmp_path)}
+    run = subprocess.Popen(
+        [*command, *map(str, options)], env=os.environ | mark, stdout=subprocess.DEVNULL
+    )
+    while run.poll() is None and not list((tmp_path / "out").glob("part-*")):
+        time.sleep(0.01)
+    assert len(started_with(mark)) > 2  # itself and its workers
+    run.kill()
+    run.wait()
+    patience = time.monotonic() + 60
+    while started_with(mark) and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert started_with(mark) == []
+
+
+def started_with(variables):
+    """The processes that have all of these in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            given = (folder / "environ").read_text(errors="replace").split("\0")
+            if all(f"{name}={value}" in given for name, value in variables.items()):
+                found.append(int(folder.name))
+    return found
 
 
 @pytest.mark.parametrize(

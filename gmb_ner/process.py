@@ -1,5 +1,6 @@
 """Processes of their own: what they need of memory, and that they end with their parent."""
 
+import multiprocessing
 import os
 import sys
 import threading
@@ -28,8 +29,10 @@ def peak_bytes() -> int | None:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has: nobody would wait for it."""
-    parent = os.getppid()
+    """End this process when the one that started it has, however: nobody would wait for it."""
+    # The system's answer is another once that one is gone, as it may be by now.
+    starter = multiprocessing.parent_process()
+    parent = os.getppid() if starter is None else starter.pid
 
     def watch() -> None:
         while os.getppid() == parent:
