@@ -30,13 +30,14 @@ def peak_bytes() -> int | None:
 
 def end_with_parent() -> None:
     """End this process when the one that started it has, however: nobody would wait for it."""
-    # The system's answer is another once that one is gone, as it may be by now.
-    starter = multiprocessing.parent_process()
-    parent = os.getppid() if starter is None else starter.pid
+    starter, parent = multiprocessing.parent_process(), os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        if starter is not None:
+            starter.join()
+        else:  # of a subprocess
+            while os.getppid() == parent:
+                time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

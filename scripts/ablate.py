@@ -24,6 +24,7 @@ def main(
     epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 2,
     max_steps: Annotated[int, typer.Option(help="End each after so many batches; 0: never.")] = 0,
     gpu_id: Annotated[int, typer.Option(help="-1 for the CPU.")] = -1,
+    offline: Annotated[bool, typer.Option("--offline/--online", help="Ask no network.")] = False,
 ) -> None:
     """Write OUTPUT/NAME-SEED.json for each run, those that are there excepted, and ablation.md."""
     names = list(VARIANTS) if variants == "all" else [name.strip() for name in variants.split(",")]
@@ -34,7 +35,7 @@ def main(
         output,
         names=names,
         seeds=range(seeds),
-        encoder_path=fetch_minilm(assets).path.as_posix(),
+        encoder_path=fetch_minilm(assets, offline=offline).path.as_posix(),
         epochs=epochs,
         max_steps=max_steps,
         gpu_id=gpu_id,

@@ -71,7 +71,10 @@ def main(
         f"two cores, with the whole corpus (rows that use one core {together} at a time)"
     )
 
+    new: set[Row] = set()
+
     def started(row: Row) -> None:
+        new.add(row)
         msg.info(f"{row.protocol}, {row.name}: about {minutes(row):.0f} min")
 
     outcomes: list[Outcome] = []
@@ -85,7 +88,8 @@ def main(
             msg.warn(f"{title}: {outcome.reason}")
             continue
         msg.good(f"{title}: {headline(outcome.result)}")
-        write_text(results / "benchmark.md", _text(outcomes))
+        if outcome.row in new:  # of many that are there, each table takes seconds
+            write_text(results / "benchmark.md", _text(outcomes))
     plot_all(outcomes, results)
     write_text(results / "benchmark.md", _text(outcomes))
     if document is not None:

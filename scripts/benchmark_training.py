@@ -22,6 +22,7 @@ def main(
     words: Annotated[int, typer.Option(min=1, help="Words of a turn, at least.")] = 3_000,
     encoder: Annotated[Path | None, typer.Option(help="Directory of another encoder.")] = None,
     gpu_id: Annotated[str, typer.Option(help="auto, -1 for the CPU, or a number.")] = "-1",
+    offline: Annotated[bool, typer.Option("--offline/--online", help="Ask no network.")] = False,
 ) -> None:
     """Print the median speeds of each of CONFIGS, in words a second, and their ratios.
 
@@ -31,7 +32,7 @@ def main(
     on_gpu = device.gpu_id >= 0
     if on_gpu:
         spacy.require_gpu(device.gpu_id)
-    path = (encoder or fetch_minilm(assets).path).as_posix()
+    path = (encoder or fetch_minilm(assets, offline=offline).path).as_posix()
     speeds = compare(configs, corpus, path, rounds=rounds, words=words, on_gpu=on_gpu)
     first = next(iter(speeds.values()))
     rows = [

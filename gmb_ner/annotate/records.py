@@ -86,7 +86,7 @@ def _known(sources: list[Source]) -> list[Source]:
                 f"{source.path} is of no kind that can be read ({', '.join(READERS)}; "
                 f"{', '.join(COMPRESSIONS)} after it): name the files by a pattern as 'in/*.txt'."
             )
-        if source.kind == ".parquet" and source.path.suffix != source.kind:
+        if source.kind == ".parquet" and source.path.suffix.lower() in COMPRESSIONS:
             raise InputError(
                 f"{source.path} is a compressed Parquet file, which cannot be read in parts: "
                 "decompress it (its columns are compressed already), or leave it out by a pattern."

@@ -16,12 +16,13 @@ from gmb_ner.pipeline.bert_tokenizer import is_bert
 
 # Hugging Face writes down where weights and tokenizers were read from, under these names.
 _ORIGIN_KEYS = {"_name_or_path", "name_or_path"}
-# In the settings of a component that has an encoder of its own, and of one that is torch's else.
+# In the settings of a component that has an encoder of its own.
 _WITH_TRANSFORMER = (
     "spacy-transformers.",
     "gmb_ner.Tok2VecTransformer.",
     "gmb_ner.TransformerModel.",
 )
+# Other layers of torch.
 _WITH_TORCH = ("spacy.TorchBiLSTMEncoder.", "gmb_ner.StudyTagger.")
 _UNPUBLISHED = "unpublished-encoder"
 

@@ -1,23 +1,18 @@
 """The encoder as a torch module: a pretrained one that can see how words are written."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from spacy.util import logger
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from gmb_ner.pipeline.packed_bert import can_pack, run_packed
 from gmb_ner.pipeline.wordpieces import CASES
-
-# Not cuDNN's, which torch prefers on some GPUs: it makes a plan for each new shape, and batches of
-# text have many (pytorch/pytorch#155958). In the first epoch of a training on an H200 a sixth of
-# the time went into calling it, its gradient not counted (py-spy).
-ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 # A forked process, as of `nlp.pipe(n_process=2)`, has none of the threads that torch would wait
 # for.
@@ -131,7 +126,7 @@ class Encoder(torch.nn.Module):
         precision = torch.autocast(
             device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False
         )
-        with precision, attention_kernels(device):
+        with precision, without_cudnn_attention(device):
             if self.case_embeddings is None:
                 inputs = {"input_ids": input_ids}
             else:
@@ -145,9 +140,24 @@ class Encoder(torch.nn.Module):
         return output.last_hidden_state.float()
 
 
-def attention_kernels(device: torch.device) -> AbstractContextManager[None]:
-    """While it is open, torch chooses among `ATTENTION` on a GPU; on a CPU nothing changes."""
-    return sdpa_kernel(ATTENTION) if device.type == "cuda" else nullcontext()
+@contextmanager
+def without_cudnn_attention(device: torch.device) -> Iterator[None]:
+    """On a GPU, have torch choose another attention than cuDNN's for as long as the block lasts.
+
+    torch prefers cuDNN's on some GPUs. It makes a plan for each new shape, and batches of text have
+    many (pytorch/pytorch#155958): in the first epoch of a training on an H200 a sixth of the time
+    went into calling it, its gradient not counted (py-spy). What it gains to leave it out was not
+    measured yet. The choice is the whole process': another thread may undo it too early, which
+    costs time alone.
+    """
+    if device.type != "cuda" or not torch.backends.cuda.cudnn_sdp_enabled():
+        yield
+        return
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(True)
 
 
 def has_bfloat16(device: torch.device) -> bool:

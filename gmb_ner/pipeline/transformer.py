@@ -51,7 +51,8 @@ def create_transformer_model(
         the CPU or GPU has it. Weights and output are float32 in any case.
     inference_precision (str): the same for prediction. float32 gives a text the same entities
         alone, in a batch and on any machine; bfloat16, up to 1.7 times as fast on a CPU that has
-        it and sometimes on a GPU, may not where two readings are nearly as probable.
+        it, on a GPU at times faster and at times slower, may not where two readings are nearly as
+        probable.
     max_batch_pieces (int): windows of similar length are read together, up to so many pieces with
         padding. Less needs less memory. For prediction a GPU reads up to four times as many
         together, but no more than 16,384 unless the setting does.

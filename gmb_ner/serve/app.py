@@ -79,7 +79,6 @@ def create_app(
     )
     waiting = Gauge("gmb_ner_waiting_chars", "Characters waiting", registry=registry)
     waiting.set_function(lambda: batcher.waiting)
-    ready = asyncio.Event()
     labels = list(nlp.pipe_labels.get("ner", [])) or sorted(
         {label for labels in nlp.pipe_labels.values() for label in labels}
     )
@@ -88,9 +87,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await batcher.start()
         await batcher.entities([EXAMPLE])  # what is loaded on first use is loaded now
-        ready.set()
         yield
-        ready.clear()
         await batcher.stop()
 
     app = FastAPI(
@@ -185,11 +182,9 @@ def create_app(
         """Whether the process is alive."""
         return {"status": "ok"}
 
-    @app.get("/readyz", responses=_problems(503))
+    @app.get("/readyz")
     async def readyz() -> dict[str, str]:
-        """Whether requests are answered."""
-        if not ready.is_set():
-            raise HTTPException(503, "The model is not loaded, or is shutting down.")
+        """Whether requests are answered: before and after, no server takes connections."""
         return {"status": "ready"}
 
     @app.get("/metrics", include_in_schema=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from spacy.attrs import ENT_IOB, ORTH, SPACY
+from spacy.attrs import DEP, ENT_IOB, HEAD, ORTH, SPACY
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
@@ -50,20 +50,12 @@ def create_doc_reader(
     def references(nlp: Language) -> Iterator[Doc]:
         docbin = DocBin().from_disk(path)
         docs = docbin.get_docs(nlp.vocab)
+        # A head may stand outside of the part that is left of its sentence.
+        attrs = [attr for attr in docbin.attrs if attr not in (HEAD, DEP)]
         if sentences:
             docs = (part for doc in docs for part in annotated_sentences(doc))
         for doc in islice(docs, limit or None):
-            parts = [doc]
-            annotated = doc.to_array(ENT_IOB) != MISSING
-            if annotated_only and not annotated.all():
-                # spaCy takes these, whatever its types say.
-                attrs: Any = docbin.attrs
-                values: Any = doc.to_array(attrs)
-                # `Span.as_doc` does the same, but would take most of the reading.
-                parts = [
-                    untagged_copy(doc, start, end).from_array(attrs, values[start:end])
-                    for start, end in annotated_runs(annotated)
-                ]
+            parts = _annotated_parts(doc, attrs) if annotated_only else [doc]
             for part in parts:
                 times = max((repeat.get(ent.label_, 1) for ent in part.ents), default=1)
                 for _ in range(times):
@@ -78,6 +70,21 @@ def create_doc_reader(
             )
 
     return read
+
+
+def _annotated_parts(doc: Doc, attrs: Any) -> list[Doc]:
+    """The Doc, or each run of it that has entity annotation, with some of its attributes.
+
+    `Span.as_doc` would look for every attribute there is, which takes most of the reading.
+    """
+    annotated = doc.to_array(ENT_IOB) != MISSING
+    if annotated.all():
+        return [doc]
+    values: Any = doc.to_array(attrs)
+    return [
+        untagged_copy(doc, start, end).from_array(attrs, values[start:end])
+        for start, end in annotated_runs(annotated)
+    ]
 
 
 def untagged_copy(reference: Doc, start: int = 0, end: int | None = None) -> Doc:

@@ -288,7 +288,8 @@ def test_files_of_other_kinds_are_refused(tmp_path):
 
 
 def test_compressed_parquet_is_refused_before_the_work(tmp_path):
-    (tmp_path / "a.parquet").touch()
+    for name in ("a.parquet", "A.PARQUET"):
+        (tmp_path / name).touch()
     find_sources(str(tmp_path))
     (tmp_path / "b.parquet.gz").touch()
     with pytest.raises(InputError, match=r"b\.parquet\.gz is a compressed Parquet file, which"):

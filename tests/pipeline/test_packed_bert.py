@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from gmb_ner.pipeline.packed_bert import can_pack, run_packed
-from gmb_ner.pipeline.torch_encoder import Encoder, attention_kernels
+from gmb_ner.pipeline.torch_encoder import Encoder, without_cudnn_attention
 
 SIZES = {
     "vocab_size": 50,
@@ -64,8 +64,8 @@ def test_cudnns_attention_which_plans_for_each_shape_is_not_used_on_a_gpu(monkey
     monkeypatch.setattr(functional, "scaled_dot_product_attention", record)
     read()  # what torch may choose on a CPU is left alone
     monkeypatch.setattr(
-        "gmb_ner.pipeline.torch_encoder.attention_kernels",
-        lambda device: attention_kernels(torch.device("cuda")),
+        "gmb_ner.pipeline.torch_encoder.without_cudnn_attention",
+        lambda device: without_cudnn_attention(torch.device("cuda")),
     )
     read()
     layers = SIZES["num_hidden_layers"]

@@ -205,8 +205,3 @@ def test_a_key(pipeline):
         metrics = client.get("/metrics").text
     assert 'gmb_ner_requests_total{path="/v1/model",status="401"} 2.0' in metrics
     assert 'gmb_ner_requests_total{path="other",status="401"} 1.0' in metrics
-
-
-def test_not_ready_before_the_model_is(pipeline):
-    client = TestClient(create_app(pipeline, LIMITS))  # its lifespan has not begun
-    assert client.get("/readyz").status_code == 503

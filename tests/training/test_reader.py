@@ -87,6 +87,22 @@ def test_annotated_only_yields_each_run_alone(nlp, path):
     ]
 
 
+def test_other_annotation_goes_along_but_for_dependencies(nlp, tmp_path):
+    doc = Doc(
+        nlp.vocab,
+        ["Ada", "slept", "in", "Oslo"],
+        tags=["NNP", "VBD", "IN", "NNP"],
+        heads=[1, 1, 1, 2],
+        deps=["nsubj", "ROOT", "prep", "pobj"],
+        ents=["B-per", "O", "", "B-geo"],
+    )
+    DocBin(docs=[doc]).to_disk(tmp_path / "parsed.spacy")
+    reader = create_doc_reader(tmp_path / "parsed.spacy", annotated_only=True)
+    references = [example.reference for example in reader(nlp)]
+    assert [[token.tag_ for token in part] for part in references] == [["NNP", "VBD"], ["NNP"]]
+    assert [[ent.label_ for ent in part.ents] for part in references] == [["per"], ["geo"]]
+
+
 def test_limit_counts_docs_of_the_file(nlp, path):
     assert len(list(create_doc_reader(path, limit=1)(nlp))) == 1
     assert len(list(create_doc_reader(path, annotated_only=True, limit=1)(nlp))) == 2
