@@ -93,7 +93,7 @@ def run_ray(
     try:
         import ray
     except ImportError as error:
-        raise InputError("The engine ray is missing: pip install 'gmb-ner[ray]'.") from error
+        raise InputError("The engine ray is missing: pip install ray.") from error
 
     if job.gpu_id >= 0 and not num_gpus:
         raise InputError("Ray gives its workers no GPU by --gpu-id alone: add --ray-gpus 1.")

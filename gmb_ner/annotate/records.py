@@ -274,6 +274,9 @@ def _read_json_lines(
     source: Source, raw: BinaryIO, text_column: str, keep: Sequence[str]
 ) -> Iterator[Record]:
     for row, line in enumerate(_binary(source, raw), 1):
+        if not line.strip():
+            yield Record(source.name, row, None, error="the line is empty")
+            continue
         try:
             # Of bytes, json would guess the encoding, line by line.
             data = json.loads(line.decode("utf-8-sig"))

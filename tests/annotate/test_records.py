@@ -111,7 +111,7 @@ def test_json_lines(tmp_path):
         "it is no JSON object",
         "there is no text",
         "its text is of type int, not a string",
-        "it is not JSON",
+        "the line is empty",
     ]
 
 
