@@ -69,7 +69,10 @@ def test_utf16_and_utf32_are_refused(name, text, encoding, tmp_path):
     (command,) = re.findall(r"iconv -f \S+ -t utf-8", str(error.value))
     if iconv := shutil.which("iconv"):
         converted = subprocess.run(
-            [iconv, *command.split()[1:]], input=text.encode(encoding), capture_output=True
+            [iconv, *command.split()[1:]],
+            input=text.encode(encoding),
+            capture_output=True,
+            check=True,
         )
         assert converted.stdout.decode() == text
 
