@@ -151,9 +151,11 @@ def check_encodings(sources: Sequence[Source]) -> None:
         except Exception:
             continue  # read_records tells of it, beside the others' results
         if not encoding.startswith("utf-8"):
+            first = "decompress and " if source.path.suffix.lower() in COMPRESSIONS else ""
             raise InputError(
-                f"{source.path} begins as {encoding} does, and only UTF-8 can be read: convert "
-                f"it (iconv -f {_iconv_name(encoding)} -t utf-8), or leave it out by a pattern."
+                f"{source.path} begins as {encoding} does, and only UTF-8 can be read: {first}"
+                f"convert it (iconv -f {_iconv_name(encoding)} -t utf-8), or leave it out by a "
+                "pattern."
             )
 
 

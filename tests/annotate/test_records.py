@@ -65,6 +65,7 @@ def test_utf16_and_utf32_are_refused(name, text, encoding, tmp_path):
         InputError, match=f"{name} begins as {encoding} does, and only UTF-8 can "
     ) as error:
         check_encodings(find_sources(str(tmp_path)))
+    assert ("decompress and convert it" in str(error.value)) == name.endswith(".gz")
     # The remedy is a command that understands its own words.
     (command,) = re.findall(r"iconv -f \S+ -t utf-8", str(error.value))
     if iconv := shutil.which("iconv"):
