@@ -59,7 +59,8 @@ def _counted_runs(nlp: Language | HuggingFace) -> Iterator[list[None]]:
     graphs = _graphs(nlp)
     if graphs:
         (pipe,) = graphs
-        session = pipe._session
+        graph: Any = pipe.encoder
+        session = graph.session
 
         class Counting:
             def __getattr__(self, name: str) -> Any:
@@ -69,11 +70,11 @@ def _counted_runs(nlp: Language | HuggingFace) -> Iterator[list[None]]:
                 runs.append(None)
                 return session.run(*args)
 
-        pipe._session = Counting()
+        graph.session = Counting()
         try:
             yield runs
         finally:
-            pipe._session = session
+            graph.session = session
         return
     hook = _module(nlp).register_forward_pre_hook(lambda module, inputs: runs.append(None))
     try:

@@ -1,14 +1,17 @@
 """Export a trained pipeline to one that needs no torch: encoder and tags become an ONNX graph."""
 
-import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import spacy
+from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
+from spacy.tokens import Doc
+from spacy.util import minibatch
 from thinc.api import Model
 from thinc.util import to_numpy
 
@@ -17,13 +20,17 @@ from gmb_ner.files import take_place, work_folder
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.pipeline.loading import load_model, pipe_before, reads_sentences
-from gmb_ner.pipeline.onnx_ner import INPUTS, OnnxNER
+from gmb_ner.pipeline.onnx_ner import OnnxNER
+
+if TYPE_CHECKING:
+    from gmb_ner.deploy.bert_graph import Bert
 
 ARCHITECTURE = "gmb_ner.TransformerModel.v1"
 PRECISIONS = ("int8", "fp32")
-OPSET = 17
+CALIBRATION_DOCS = 200
 TOLERANCE = 1e-3  # between the float32 graph's tag scores and torch's
-# What the graph is held against torch with: short and long, one sentence and several.
+# What the graph is held against torch with, and what the ranges of 8-bit integers are taken from if
+# there are no other texts: short and long, one sentence and several.
 PROBES = (
     "President Ada Lin met Kenyan officials in Nairobi on Monday .",
     "Rain .",
@@ -31,14 +38,18 @@ PROBES = (
 )
 
 
-def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
+def export(
+    trained: Path, output: Path, *, precision: str = "int8", texts: Sequence[Doc] = ()
+) -> Path:
     """Write a pipeline with one component, `onnx_ner`, that finds what `trained` finds.
 
     trained: the folder of a pipeline of `transformer` (`gmb_ner.TransformerModel.v1`) and `ner`
         (`linear_ner`). output: the folder to write; an earlier export there is replaced at the end.
-    precision: "fp32", or "int8": matrix products of 8-bit integers (weights by channel, inputs by
-        their range at run time), word embeddings and lexical weights in 8 bits; a third of the
-        size.
+    precision: "fp32", or "int8": matrix products of 8-bit integers, word embeddings and lexical
+        weights in 8 bits; a third of the size.
+    texts: of the kind that will be read, best those of the training. `CALIBRATION_DOCS` of them
+        tell the ranges of BERT's 8-bit integers; built-in ones do where there are none. Other
+        encoders take the range of what they read.
 
     Raises InputError for other pipelines, where the float32 graph gives other scores than torch,
     and for an output that holds something else than an export.
@@ -61,14 +72,15 @@ def export(trained: Path, output: Path, *, precision: str = "int8") -> Path:
     nlp = load_model(trained)
     contextual, lexical = _experts(nlp, trained)
     with work_folder(output) as work:
-        graph = work / "fp32.onnx"
-        _write_graph(nlp, contextual, graph)
-        exported = _pipeline(nlp, contextual, lexical, graph.read_bytes())
+        graph = _graph(nlp, contextual, work)
+        exported = _pipeline(nlp, contextual, lexical, graph)
         _hold_against(nlp, exported)
         if precision == "int8":
-            _quantize(graph, work / "int8.onnx")
+            docs = [doc for doc in texts if len(doc)] or [nlp.make_doc(text) for text in PROBES]
+            chosen = docs[:: -(-len(docs) // CALIBRATION_DOCS)]
+            graph = _int8_graph(nlp, contextual, work, exported, chosen)
             small = None if lexical is None else lexical.quantized()
-            exported = _pipeline(nlp, contextual, small, (work / "int8.onnx").read_bytes())
+            exported = _pipeline(nlp, contextual, small, graph)
         exported.meta["description"] = nlp.meta.get("description", "")
         exported.to_disk(work / "pipeline")
         take_place(work / "pipeline", output)
@@ -133,73 +145,64 @@ def _pooling(tagger: Model) -> str:
     return "mean" if "reduce_mean" in names else "first"
 
 
-def _layers(tagger: Model) -> list[Model]:
-    """The layers with weights of a tagger's output: perhaps a hidden one, and the last."""
-    return [node for node in tagger.get_ref("output").walk() if node.has_param("W")]
+def _layers(tagger: Model) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Weights and biases of a tagger's output: perhaps of a hidden layer, and of the last."""
+    nodes = [node for node in tagger.get_ref("output").walk() if node.has_param("W")]
+    return [
+        (np.array(node.get_param("W"), dtype="f4"), np.array(node.get_param("b"), dtype="f4"))
+        for node in nodes
+    ]
 
 
-def _write_graph(nlp: Language, tagger: Model, path: Path) -> None:
-    """Trace encoder and tagger, and fuse what onnxruntime has one operator for."""
-    import torch
-    from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
-
-    from gmb_ner.pipeline.torch_encoder import Encoder
+def _bert(nlp: Language, tagger: Model) -> "Bert | None":
+    """What the graph of a BERT is made of; None for other encoders."""
+    from gmb_ner.deploy.bert_graph import ACTIVATIONS, Bert
+    from gmb_ner.pipeline.packed_bert import can_pack
 
     component: Any = nlp.get_pipe("transformer")
-    source = component.model.transformer
-    config = type(source.config).from_dict(source.config.to_dict())
-    # The attention and the layers that the fusions below know.
-    config._attn_implementation = "eager"
-    encoder = Encoder.from_config(config)
-    encoder.load_state_dict(source.state_dict())
-    encoder.packed = False
-    layers: list[torch.nn.Module] = []
-    for layer in _layers(tagger):
-        weights = torch.from_numpy(np.array(layer.get_param("W"), dtype=np.float32))
-        linear = torch.nn.Linear(weights.shape[1], weights.shape[0])
-        linear.weight.data = weights
-        linear.bias.data = torch.from_numpy(np.array(layer.get_param("b"), dtype=np.float32))
-        layers += [linear, torch.nn.ReLU()]
+    encoder = component.model.transformer
+    config = encoder.config
+    if not can_pack(encoder.transformer) or config.hidden_act not in ACTIVATIONS:
+        return None
+    return Bert(
+        weights={name: values.numpy() for name, values in encoder.state_dict().items()},
+        output=_layers(tagger),
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        activation=config.hidden_act,
+        epsilon=config.layer_norm_eps,
+    )
 
-    class Graph(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = encoder
-            self.output = torch.nn.Sequential(*layers[:-1])
 
-        def forward(self, input_ids: Any, case_ids: Any, attention_mask: Any) -> Any:
-            return self.output(self.encoder(input_ids, case_ids, attention_mask, bfloat16=False))
+def _graph(nlp: Language, tagger: Model, work: Path) -> bytes:
+    """Encoder and tag scores in float32. work: a folder for files on the way."""
+    from gmb_ner.deploy import bert_graph, traced_graph
 
-    shape = (2, 8)
-    example = tuple(torch.ones(shape, dtype=torch.int64) for _ in INPUTS)
-    axes = {name: {0: "windows", 1: "pieces"} for name in (*INPUTS, "scores")}
-    with warnings.catch_warnings():
-        # This exporter is on its way out; the fusions do not know what the new one writes.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Graph().eval(),
-            example,
-            str(path),
-            input_names=list(INPUTS),
-            output_names=["scores"],
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    if config.model_type in ("bert", "roberta"):
-        options = FusionOptions("bert")
-        # As in `onnx_ner.DISABLED_OPTIMIZERS`.
-        options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
-        fused = optimize_model(
-            str(path),
-            model_type="bert",
-            num_heads=config.num_attention_heads,
-            hidden_size=config.hidden_size,
-            optimization_options=options,
-            opt_level=1,
-        )
-        fused.save_model_to_file(str(path))
+    bert = _bert(nlp, tagger)
+    if bert is not None:
+        return bert_graph.write(bert)
+    component: Any = nlp.get_pipe("transformer")
+    traced_graph.write(component.model.transformer, _layers(tagger), work / "fp32.onnx")
+    return (work / "fp32.onnx").read_bytes()
+
+
+def _int8_graph(
+    nlp: Language, tagger: Model, work: Path, exported: Language, docs: list[Doc]
+) -> bytes:
+    """The same in 8-bit integers.
+
+    work: with the file of the graph in float32, if `_graph` left one. exported: the pipeline with
+        that graph. docs: whose ranges are taken.
+    """
+    from gmb_ner.deploy import bert_graph, traced_graph
+
+    bert = _bert(nlp, tagger)
+    if bert is not None:
+        component: Any = exported.get_pipe("ner")
+        batches = map(component.word_pieces, minibatch(docs, size=16))
+        return bert_graph.write(bert, bert_graph.measure(bert, batches))
+    traced_graph.quantize(work / "fp32.onnx", work / "int8.onnx")
+    return (work / "int8.onnx").read_bytes()
 
 
 def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph: bytes) -> Language:
@@ -253,20 +256,3 @@ def _hold_against(nlp: Language, exported: Language) -> None:
             f"The exported graph's tag scores differ from torch's by up to {worst:.2g}: this "
             "encoder cannot be exported."
         )
-
-
-def _quantize(graph: Path, target: Path) -> None:
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    inferred = target.with_suffix(".inferred")
-    quant_pre_process(graph, inferred, skip_optimization=True, skip_symbolic_shape=True)
-    quantize_dynamic(
-        inferred,
-        target,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        # onnx cannot infer the types that onnxruntime's own operators give.
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )

@@ -6,9 +6,7 @@ confidences are the same code as there.
 
 import json
 import os
-import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,12 +29,9 @@ from gmb_ner.pipeline.entities import (
 from gmb_ner.pipeline.entity_pipe import EntityPipe, Predict
 from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.losses import log_softmax
-from gmb_ner.pipeline.wordpieces import PieceBatch, WordPieces
+from gmb_ner.pipeline.onnx_graph import OnnxGraph
+from gmb_ner.pipeline.wordpieces import WordPieces
 
-INPUTS = ("input_ids", "case_ids", "attention_mask")
-# On CPUs, onnxruntime's sum and norm in one operator takes several times as long as its two: with
-# it, the 8-bit graph of a MiniLM needs 58 microseconds a word piece instead of 44.
-DISABLED_OPTIMIZERS = ("SkipLayerNormFusion",)
 PARTS = ("cfg", "graph", "tokenizer", "lexical")  # what is saved; the last may be missing
 
 
@@ -81,8 +76,7 @@ class OnnxNER(EntityPipe):
     After loading, it holds
         cfg: labels, temperature; window and context, in pieces; start_id, end_id and pad_id of the
             special pieces; prefix, put before each word; pooling, of a word's pieces;
-        graph: the ONNX file's bytes. Inputs (windows, pieces) int64: `INPUTS`; output (windows,
-            pieces, tags) float32 scores;
+        graph: the ONNX file's bytes, see `gmb_ner.pipeline.onnx_graph`;
         tokenizer: the JSON of a tokenizer of the library tokenizers;
         lexical: the lexical expert, or None.
     """
@@ -107,9 +101,8 @@ class OnnxNER(EntityPipe):
         self.cfg: dict[str, Any] = {"labels": []}
         self.graph, self.tokenizer = b"", ""
         self.lexical: SparseLinear | None = None
-        self._session: Any = None
-        self._pool: tuple[tuple[int, int], ThreadPoolExecutor] | None = None
-        self._word_pieces: WordPieces | None = None
+        self.encoder: OnnxGraph | None = None
+        self.word_pieces: WordPieces | None = None
         register_confidence()
 
     @property
@@ -142,78 +135,29 @@ class OnnxNER(EntityPipe):
         return self._begin_scores(docs)()
 
     def _begin_scores(self, docs: list[Doc]) -> Callable[[], NDArray[np.float32]]:
-        if self._session is None or self._word_pieces is None:
+        if self.encoder is None or self.word_pieces is None:
             raise ValueError(Errors.E109.format(name=self.name))
-        batch = self._word_pieces(docs)
-        read = self._begin_windows(batch)
+        batch = self.word_pieces(docs)
+        # Where each word's pieces begin in the list of all.
+        begins = np.cumsum(batch.align_lengths) - batch.align_lengths
+        mean = self.cfg["pooling"] == "mean"
+        places = batch.align if mean else batch.align[begins]
+        read = self.encoder.begin(batch, places, self._thread_count)
         # While the windows are read.
         lexical = 0.0 if self.lexical is None else log_softmax(self.lexical.score(docs))
-        return lambda: log_softmax(self._pool_words(read(), batch)) + lexical
 
-    def _begin_windows(self, batch: PieceBatch) -> Callable[[], NDArray[np.float32]]:
-        """What is returned waits for the (windows * pieces, tags) scores of a batch's pieces.
+        def score() -> NDArray[np.float32]:
+            scores = read()
+            if mean and len(begins):
+                sums = np.add.reduceat(scores, begins)
+                scores = (sums / batch.align_lengths[:, None]).astype(np.float32)
+            return log_softmax(scores) + lexical
 
-        Each window is read by itself: 8-bit graphs take the range of all that they read together,
-        and a text must have the same entities whatever stands beside it. So nothing is padded
-        either, and windows on one core each are as fast as many together on all of them.
-        """
-        windows, width = batch.input_ids.shape
-        tags = 1 + 2 * len(self.labels)
-        scores = np.zeros((windows, width, tags), dtype=np.float32)
-        # An encoder without case embeddings has no input for them.
-        known = {node.name for node in self._session.get_inputs()}
-
-        def read(row: int) -> None:
-            here = slice(row, row + 1), slice(0, int(batch.lengths[row]))
-            ids = batch.input_ids[here]
-            arrays = zip(INPUTS, (ids, batch.case_ids[here], np.ones_like(ids)), strict=True)
-            feed = {name: array for name, array in arrays if name in known}
-            (scores[here],) = self._session.run(None, feed)
-
-        # Long windows first, so that no thread is left with one at the end.
-        order = np.argsort(-batch.lengths, kind="stable").tolist()
-        reading = self._submit(read, order)
-
-        def wait() -> NDArray[np.float32]:
-            for window in reading:
-                window.result()
-            return scores.reshape(-1, tags)
-
-        # Who gives up a stream of texts does not wait for those begun.
-        weakref.finalize(wait, _cancel, reading)
-        return wait
-
-    def _submit(self, read: Callable[[int], None], order: list[int]) -> list[Future[None]]:
-        """Have the windows read by other threads, if there are any."""
-        count = self._thread_count
-        if count > 1:
-            try:
-                pool = self._threads(count)
-                return [pool.submit(read, row) for row in order]
-            except RuntimeError:
-                pass  # no thread can be had: the interpreter is ending, or the system has no more
-        for row in order:
-            read(row)
-        return []
+        return score
 
     @property
     def _thread_count(self) -> int:
         return self.threads or os.cpu_count() or 1
-
-    def _threads(self, count: int) -> ThreadPoolExecutor:
-        # A forked process has none of the threads that it inherits.
-        wanted = os.getpid(), count
-        if self._pool is None or self._pool[0] != wanted:
-            self._pool = wanted, ThreadPoolExecutor(count)
-        return self._pool[1]
-
-    def _pool_words(self, scores: NDArray[np.float32], batch: PieceBatch) -> NDArray[np.float32]:
-        """(words, tags) of the scores of pieces."""
-        begins = np.cumsum(batch.align_lengths) - batch.align_lengths
-        if self.cfg["pooling"] == "first" or not len(begins):
-            return scores[batch.align[begins]]
-        sums = np.add.reduceat(scores[batch.align], begins)
-        return (sums / batch.align_lengths[:, None]).astype(np.float32)
 
     def set_graph(
         self, cfg: dict[str, Any], graph: bytes, tokenizer: str, lexical: SparseLinear | None
@@ -233,8 +177,14 @@ class OnnxNER(EntityPipe):
         self.cfg, self.graph, self.tokenizer, self.lexical = cfg, graph, tokenizer, lexical
         for label in self.labels:
             self.vocab.strings.add(label)
-        self._open_session()
-        self._word_pieces = WordPieces(
+        try:
+            self.encoder = OnnxGraph(graph, 1 + 2 * len(self.labels))
+        except Exception as error:  # onnxruntime's own have no other base
+            raise ValueError(
+                f"The graph of {self.name} is damaged, or of another onnxruntime ({error}): copy "
+                "or export it again."
+            ) from error
+        self.word_pieces = WordPieces(
             encode_words,
             start_id=cfg["start_id"],
             end_id=cfg["end_id"],
@@ -242,24 +192,6 @@ class OnnxNER(EntityPipe):
             size=cfg["window"],
             context=cfg["context"],
         )
-
-    def _open_session(self) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                self.graph,
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(DISABLED_OPTIMIZERS),
-            )
-        except Exception as error:  # onnxruntime's own have no other base
-            raise ValueError(
-                f"The graph of {self.name} is damaged, or of another onnxruntime ({error}): copy "
-                "or export it again."
-            ) from error
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = SimpleFrozenList()) -> None:
         """Write the component to a folder."""
@@ -330,11 +262,6 @@ class OnnxNER(EntityPipe):
         self.set_graph(
             json.loads(parts["cfg"]), parts["graph"], parts["tokenizer"].decode(), lexical
         )
-
-
-def _cancel(reading: list[Future[None]]) -> None:
-    for window in reading:
-        window.cancel()
 
 
 def _unpickled(

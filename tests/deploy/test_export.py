@@ -39,6 +39,8 @@ TEXTS = [
     # Several windows, and a word of more pieces than a window has.
     "The United Nations met Angela Merkel in London . " * 12 + "x" * 100,
 ]
+# No graph is written for this activation by hand.
+TRACED = {"transformer_config": {"hidden_act": "relu"}}
 SETTINGS = {"label_bias": {"org": 0.25}, "threshold": 0.1}
 
 
@@ -65,7 +67,7 @@ def examples(nlp):
     return [Example.from_dict(nlp.make_doc(text), {"entities": ents}) for text, ents in TRAINING]
 
 
-def make(folder, encoder, *, lexical=True, cased=True, layers=2, **settings):
+def make(folder, encoder, *, lexical=True, cased=True, transformer_config=None, **settings):
     """Train a small pipeline with our own components, and write it."""
     spacy.util.fix_random_seed(0)
     nlp = spacy.blank("en")
@@ -76,7 +78,7 @@ def make(folder, encoder, *, lexical=True, cased=True, layers=2, **settings):
         "context": 6,
         "case_embeddings": cased,
         "precision": "float32",
-        "transformer_config": {"num_hidden_layers": layers},
+        "transformer_config": transformer_config or {},
     }
     nlp.add_pipe("transformer", config={"model": transformer})
     model = contextual(**settings)
@@ -125,9 +127,15 @@ def test_entities_and_confidences_are_those_of_torch(trained, exported):
     "settings",
     [
         *({"lexical": False}, {"pooling": "reduce_mean"}, {"hidden_width": 8}, {"cased": False}),
-        {"layers": 1},
+        {"transformer_config": {"num_hidden_layers": 1}},
+        TRACED,
+        {**TRACED, "pooling": "reduce_mean"},
+        {**TRACED, "hidden_width": 8, "cased": False},
     ],
-    ids=["one expert", "mean pooling", "hidden layer", "no case embeddings", "fewer layers"],
+    ids=[
+        *("one expert", "mean pooling", "hidden layer", "no case embeddings", "fewer layers"),
+        *("traced", "traced, mean pooling", "traced, hidden layer, no case embeddings"),
+    ],
 )
 def test_other_models(settings, tiny_bert, tmp_path):
     trained = make(tmp_path / "trained", tiny_bert, **settings)
@@ -139,16 +147,17 @@ def test_other_models(settings, tiny_bert, tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_operations_of_a_graph_are_those_of_its_encoder_and_tags(precision, tiny_bert, tmp_path):
-    trained = make(tmp_path / "trained", tiny_bert, layers=1)
+    trained = make(tmp_path / "trained", tiny_bert, transformer_config={"num_hidden_layers": 1})
     exported = spacy.load(export(trained, tmp_path / "model", precision=precision))
     tags = 32 * (1 + 2 * len(exported.get_pipe("ner").labels))
     exported.add_pipe("sentencizer")  # what else is in the pipeline does not count
     assert operations_per_piece(spacy.load(trained)) == 2 * (4 * 32 * 32 + 2 * 32 * 64)
     assert operations_per_piece(exported) == operations_per_piece(spacy.load(trained)) + 2 * tags
-    # Each window is read by itself.
+    # One thread reads both windows together; the tags' weights are float32 in any case.
+    exported.get_pipe("ner").threads = 1
     size = {"fp32": 4, "int8": 1}[precision]
     read = work(Contestant(exported), ["nile xy", "nile"], 3, batch_size=2, encoder=tiny_bert)
-    assert read.bytes == 2 * size * operations_per_piece(exported) / 2 / 3
+    assert read.bytes == (size * (4 * 32 * 32 + 2 * 32 * 64) + 4 * tags) / 3
 
 
 def test_settings_go_along(exported):
@@ -172,7 +181,11 @@ def test_it_is_scored_on_what_the_trained_one_is_scored_on(sentences, trained, t
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_int8_gives_a_text_the_same_whatever_stands_beside_it(threads, trained, tmp_path):
+@pytest.mark.parametrize("settings", [{}, TRACED], ids=["written", "traced"])
+def test_int8_gives_a_text_the_same_whatever_stands_beside_it(
+    settings, threads, tiny_bert, tmp_path
+):
+    trained = make(tmp_path / "trained", tiny_bert, **settings)
     config = {"components.ner.threads": threads}
     nlp = spacy.load(export(trained, tmp_path / "model", precision="int8"), config=config)
     texts = [nlp.make_doc(text) for text in TEXTS]
@@ -181,15 +194,27 @@ def test_int8_gives_a_text_the_same_whatever_stands_beside_it(threads, trained, 
     np.testing.assert_array_equal(np.concatenate(alone), together)
 
 
-def test_int8_is_smaller_and_close(trained, exported, tmp_path):
-    small = spacy.load(export(trained, tmp_path / "model", precision="int8"))
-    exact = spacy.load(exported)
+@pytest.mark.parametrize("settings", [{}, TRACED], ids=["written", "traced"])
+def test_int8_is_smaller_and_close(settings, tiny_bert, tmp_path):
+    trained = make(tmp_path / "trained", tiny_bert, **settings)
+    small = spacy.load(export(trained, tmp_path / "int8", precision="int8"))
+    exact = spacy.load(export(trained, tmp_path / "fp32", precision="fp32"))
     assert len(small.get_pipe("ner").graph) < len(exact.get_pipe("ner").graph)
     texts = [exact.make_doc(text) for text in TEXTS]
     scores = [nlp.get_pipe("ner").tag_scores(texts) for nlp in (small, exact)]
     difference = np.abs(scores[0] - scores[1])
     assert 0 < difference.max() < 1.0
     assert difference.mean() < 0.1
+
+
+def test_texts_tell_the_ranges_of_int8(trained, tmp_path):
+    docs = [spacy.blank("en").make_doc(text) for text in TEXTS]
+    graphs = []
+    for name, texts in (("built-in", []), ("these", docs), ("again", docs), ("none", [docs[5]])):
+        written = export(trained, tmp_path / name, precision="int8", texts=texts)
+        graphs.append((written / "ner" / "graph").read_bytes())
+    built_in, these, again, none = graphs
+    assert these == again != built_in == none
 
 
 def test_a_doc_alone_is_read_as_in_a_batch(exported):
@@ -316,13 +341,13 @@ def test_as_many_threads_read_as_are_asked_for_last(exported):
     for threads in (2, 3):
         component.threads = threads
         nlp(TEXTS[-1])  # of several windows
-        assert component._pool[1]._max_workers == threads
+        assert component.encoder.pool[1]._max_workers == threads
 
 
 def test_a_stream_that_is_given_up_is_not_read_on(exported, monkeypatch):
     nlp = spacy.load(exported, config={"components.ner.threads": 2})
     component = nlp.get_pipe("ner")
-    session, read, given_up = component._session, [], threading.Event()
+    session, read, given_up = component.encoder.session, [], threading.Event()
 
     def run(wanted, feed):
         read.append(feed)
@@ -330,18 +355,18 @@ def test_a_stream_that_is_given_up_is_not_read_on(exported, monkeypatch):
         return session.run(wanted, feed)
 
     slow = SimpleNamespace(run=run, get_inputs=session.get_inputs)
-    monkeypatch.setattr(component, "_session", slow)
+    monkeypatch.setattr(component.encoder, "session", slow)
     begun = component.begin([nlp.make_doc(TEXTS[0])] * 50)
     del begun
     given_up.set()
-    component._pool[1].shutdown()  # which waits for all that is left to do
+    component.encoder.pool[1].shutdown()  # which waits for all that is left to do
     assert len(read) <= 2  # those that the threads were at
 
 
 def test_it_reads_where_no_thread_can_be_had(exported):
     nlp = spacy.load(exported, config={"components.ner.threads": 2})
     expected = [ent.text for ent in nlp(TEXTS[0]).ents]
-    nlp.get_pipe("ner")._pool[1].shutdown()  # as at the end of the main thread
+    nlp.get_pipe("ner").encoder.pool[1].shutdown()  # as at the end of the main thread
     assert [ent.text for ent in nlp(TEXTS[0]).ents] == expected == ["Angela Merkel", "London"]
 
 
@@ -359,15 +384,15 @@ def test_other_threads_read_while_the_next_batch_is_prepared(threads, exported, 
     component = nlp.get_pipe("ner")
     assert component.works_ahead is (threads > 1)
     expected = [[(ent.text, ent.label_) for ent in nlp(text).ents] for text in TEXTS]
-    session, rain = component._session, component._word_pieces([nlp.make_doc("Rain")]).input_ids
+    session, rain = component.encoder.session, component.word_pieces([nlp.make_doc("Rain")])
 
     def run(wanted, feed):
-        if np.array_equal(feed["input_ids"], rain):
+        if (feed["input_ids"][:, : rain.lengths[0]] == rain.input_ids).all(axis=1).any():
             raise RuntimeError("no memory")
         return session.run(wanted, feed)
 
     failing = SimpleNamespace(run=run, get_inputs=session.get_inputs)
-    monkeypatch.setattr(component, "_session", failing)
+    monkeypatch.setattr(component.encoder, "session", failing)
     failed = []
     nlp.set_error_handler(lambda name, pipe, docs, error: failed.append((len(docs), str(error))))
     texts = [*TEXTS, "Rain", *TEXTS]
