@@ -1,5 +1,6 @@
 """BERT's graph gives the scores that torch gives, and rounds with little loss."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -130,8 +131,8 @@ def test_a_channel_of_large_range_costs_the_others_little(monkeypatch):
     # As in pretrained encoders, whose next layer has small weights for it.
     with torch.no_grad():
         for layer in encoder.transformer.encoder.layer:
-            layer.attention.output.LayerNorm.weight[3] *= 20
-            layer.intermediate.dense.weight[:, 3] /= 20
+            layer.attention.output.LayerNorm.weight[3] *= 200
+            layer.intermediate.dense.weight[:, 3] /= 200
     evened = error(bert, encoder, output, batch(), batch())
     monkeypatch.setattr(bert_graph, "SMALLEST_SHARE", 1.0)  # of a factor: all of them are 1
     assert evened < error(bert, encoder, output, batch(), batch()) / 2
@@ -149,6 +150,30 @@ def test_other_texts_may_go_beyond_the_measured_range():
     zero = int(constants["layer.0.context.zero"])
     assert (255 - zero) * step == pytest.approx(HEADROOM * high.max(), abs=step)
     assert -zero * step == pytest.approx(HEADROOM * low.min(), abs=step)
+
+
+def test_no_sum_of_two_products_is_more_than_16_bits_hold():
+    _, _, bert = make()
+    graph = onnx.load_from_string(write(bert, measure(bert, [batch()]))).graph
+    multiplied = {node.input[1] for node in graph.node if node.op_type == "MatMulIntegerToFloat"}
+    weights = [
+        onnx.numpy_helper.to_array(constant).astype(int)
+        for constant in graph.initializer
+        if constant.name in multiplied
+    ]
+    assert len(weights) == 2 * 6
+    assert all(2 * 255 * np.abs(matrix).max() < 2**15 for matrix in weights)
+
+
+def test_weights_of_0_are_no_reason_to_fail():
+    _, _, bert = make(layers=1)
+    value = "transformer.encoder.layer.0.attention.self.value"
+    zeros = {f"{value}.{kind}": 0 * bert.weights[f"{value}.{kind}"] for kind in ("weight", "bias")}
+    bert = replace(bert, weights={**bert.weights, **zeros})
+    windows = batch()
+    places = np.flatnonzero(windows.attention_mask)
+    found = scores_of(write(bert, measure(bert, [windows])), windows, places)
+    assert np.isfinite(found).all()
 
 
 def test_padding_and_neighbours_change_nothing():
