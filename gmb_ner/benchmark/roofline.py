@@ -113,7 +113,8 @@ def operations_per_piece(nlp: Language | HuggingFace) -> float:
 
     Only products with the weights of its layers are counted, two operations for each weight: four
     products of width by width and two of width by inner width in a layer of BERT, or those of an
-    exported graph, its tags' included. Attention grows with the window.
+    exported graph, its tags' included. Attention grows with the window. That a graph's last layer
+    goes on with the first pieces of words alone is not taken off.
     """
     graphs = _graphs(nlp)
     if graphs:
