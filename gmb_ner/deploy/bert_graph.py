@@ -36,6 +36,7 @@ SHARPNESS = 1.702
 HEADROOM = 1.2
 # A channel that stayed near 0 in all texts does not get any factor whatever.
 SMALLEST_SHARE = 1e-3
+PARTS = ("query", "key", "value")
 MASKED = -1e9  # added to a score of attention, it leaves a weight of exactly 0
 # Of weights that are looked up, and of those that are multiplied: x86 processors without VNNI add
 # two products with unsigned 8-bit integers in 16 bits, and cut off what is more.
@@ -174,7 +175,8 @@ class _Writer:
 
         unpadded: (pieces of all windows,) their places in the flattened windows;
         steps: (pieces of all windows,) their positions in their windows;
-        rows: (windows, pieces) which of them stands there, any one on padding;
+        rows: (windows, pieces) which of them stands there, any one on padding; rows.query, rows.key
+            and rows.value the same of their parts, which follow each other;
         mask: (windows, 1, pieces, pieces) what is added to attention's scores.
         """
         shape = self._node("Shape", "input_ids")
@@ -188,6 +190,9 @@ class _Writer:
             "CumSum", self._node("Cast", flat, to=TensorProto.INT64), self._integer(0)
         )
         self._node("Reshape", self._node("Sub", counted, self._integer(1)), shape, name="rows")
+        first = self._node("Mul", "rows", self._integer(len(PARTS)))
+        for number, part in enumerate(PARTS):
+            self._node("Add", first, self._integer(number), name=f"rows.{part}")
         bias = self._node(
             "Where",
             inside,
@@ -227,14 +232,14 @@ class _Writer:
         """(pieces, width) from hidden states to those of the next layer, or of the places."""
         own, prefix = f"layer.{number}", f"transformer.encoder.layer.{number}"
         given = self._factor(f"{own}.hidden", hidden, evened=True)
-        heads = [
-            self._node("Gather", self._product(given, f"{prefix}.attention.self.{part}"), "rows")
-            for part in ("query", "key", "value")
-        ]
+        parts = self._product(given, *(f"{prefix}.attention.self.{part}" for part in PARTS))
+        # A piece's query, key and value become rows of their own.
+        width = self._integers(-1, len(self.bert.weights[f"{prefix}.output.dense.bias"]))
+        parts = self._node("Reshape", parts, width)
+        heads = [self._node("Gather", parts, f"rows.{part}") for part in PARTS]
         count = self.bert.heads
         context = self._node("Attention", *heads, "mask", q_num_heads=count, kv_num_heads=count)
-        width = len(self.bert.weights[f"{prefix}.attention.self.query.bias"])
-        context = self._node("Reshape", context, self._integers(-1, width))
+        context = self._node("Reshape", context, width)
         places = "unpadded"
         if number == self.bert.layers - 1:
             places = "places"
@@ -303,10 +308,15 @@ class _Writer:
         rounded = self._node("QuantizeLinear", hidden, wide, zero)
         return _Factor(rounded, scale, zero, channels)
 
-    def _product(self, factor: _Factor, name: str, times: float = 1.0) -> str:
-        """(rows, outputs) of a linear layer, or that many times as much in 8-bit integers."""
-        weights = self.bert.weights[f"{name}.weight"].T
-        bias = self._constant(f"{name}.bias", np.float32(times) * self.bert.weights[f"{name}.bias"])
+    def _product(self, factor: _Factor, *names: str, times: float = 1.0) -> str:
+        """(rows, outputs of all) of linear layers that read the same.
+
+        times: so many times as much, in 8-bit integers.
+        """
+        name, given = names[0], self.bert.weights
+        weights = np.concatenate([given[f"{name}.weight"] for name in names]).T
+        biases = np.concatenate([given[f"{name}.bias"] for name in names])
+        bias = self._constant(f"{name}.bias", np.float32(times) * biases)
         if not factor.scale:
             matrix = self._constant(f"{name}.weight", weights)
             return self._node("Add", self._node("MatMul", factor.name, matrix), bias)

@@ -161,7 +161,7 @@ def test_no_sum_of_two_products_is_more_than_16_bits_hold():
         for constant in graph.initializer
         if constant.name in multiplied
     ]
-    assert len(weights) == 2 * 6
+    assert len(weights) == 2 * 4
     assert all(2 * 255 * np.abs(matrix).max() < 2**15 for matrix in weights)
 
 
