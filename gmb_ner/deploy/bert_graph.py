@@ -18,8 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from gmb_ner.pipeline.onnx_graph import PACKED_INPUTS, OnnxGraph
-from gmb_ner.pipeline.wordpieces import PieceBatch
+from gmb_ner.pipeline.onnx_graph import MAX_PIECES, PACKED_INPUTS, OnnxGraph
+from gmb_ner.pipeline.wordpieces import PieceBatch, bucket
 
 Floats: TypeAlias = NDArray[np.float32]
 # The lowest and the highest value of each channel, by the name of what is multiplied.
@@ -29,14 +29,14 @@ OPSET = 23  # the first that has Attention; onnxruntime reads it from 1.23 on
 CONTRIB = "com.microsoft"
 # GELU by its definition, or by tanh.
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-# In 8-bit integers, GELU(x) is x times the sigmoid of so many times x (Hendrycks and Gimpel 2016),
-# for which onnxruntime has a much faster operator.
+# In 8-bit integers, GELU(x) is x times the sigmoid of so many times x (Hendrycks and Gimpel 2016).
 SHARPNESS = 1.702
 # Other texts may have this many times the measured range.
 HEADROOM = 1.2
-# A channel that stayed near 0 in all texts does not get any factor whatever.
+# The smallest factor of a channel: one that stayed near 0 would otherwise be enlarged without
+# limit, and cut off in other texts.
 SMALLEST_SHARE = 1e-3
-PARTS = ("query", "key", "value")
+ATTENDING = ("query", "key", "value")
 MASKED = -1e9  # added to a score of attention, it leaves a weight of exactly 0
 # Of weights that are looked up, and of those that are multiplied: x86 processors without VNNI add
 # two products with unsigned 8-bit integers in 16 bits, and cut off what is more.
@@ -73,17 +73,12 @@ def measure(bert: Bert, batches: Iterable[PieceBatch]) -> Ranges:
     graph = OnnxGraph(writer.write(), len(bert.output[-1][1]))
     ranges: Ranges = {}
     for batch in batches:
-        feed = {
-            "input_ids": batch.input_ids,
-            "case_ids": batch.case_ids,
-            "lengths": batch.lengths,
-            "places": np.flatnonzero(batch.attention_mask),
-        }
-        known = {name: array for name, array in feed.items() if name in graph.inputs}
-        found = iter(graph.session.run(writer.measured, known))
-        for name, low, high in zip(writer.multiplied, found, found, strict=True):
-            before = ranges.get(name, (low, high))
-            ranges[name] = np.minimum(low, before[0]), np.maximum(high, before[1])
+        for rows in bucket(batch.lengths, MAX_PIECES):
+            mask = batch.attention_mask[rows, : batch.lengths[rows].max()]
+            found = iter(graph.run(batch, rows, np.flatnonzero(mask), writer.measured))
+            for name, low, high in zip(writer.multiplied, found, found, strict=True):
+                before = ranges.get(name, (low, high))
+                ranges[name] = np.minimum(low, before[0]), np.maximum(high, before[1])
     return ranges
 
 
@@ -175,8 +170,9 @@ class _Writer:
 
         unpadded: (pieces of all windows,) their places in the flattened windows;
         steps: (pieces of all windows,) their positions in their windows;
-        rows: (windows, pieces) which of them stands there, any one on padding; rows.query, rows.key
-            and rows.value the same of their parts, which follow each other;
+        rows: (windows, pieces) which of them stands there, on padding the window's last once more,
+            so that it adds nothing to ranges; rows.query, rows.key and rows.value the same where
+            each of them has three rows;
         mask: (windows, 1, pieces, pieces) what is added to attention's scores.
         """
         shape = self._node("Shape", "input_ids")
@@ -190,8 +186,8 @@ class _Writer:
             "CumSum", self._node("Cast", flat, to=TensorProto.INT64), self._integer(0)
         )
         self._node("Reshape", self._node("Sub", counted, self._integer(1)), shape, name="rows")
-        first = self._node("Mul", "rows", self._integer(len(PARTS)))
-        for number, part in enumerate(PARTS):
+        first = self._node("Mul", "rows", self._integer(len(ATTENDING)))
+        for number, part in enumerate(ATTENDING):
             self._node("Add", first, self._integer(number), name=f"rows.{part}")
         bias = self._node(
             "Where",
@@ -231,12 +227,12 @@ class _Writer:
     def _layer(self, hidden: str, number: int) -> str:
         """(pieces, width) from hidden states to those of the next layer, or of the places."""
         own, prefix = f"layer.{number}", f"transformer.encoder.layer.{number}"
-        given = self._factor(f"{own}.hidden", hidden, evened=True)
-        parts = self._product(given, *(f"{prefix}.attention.self.{part}" for part in PARTS))
+        factor = self._factor(f"{own}.hidden", hidden, evened=True)
+        joined = self._product(factor, f"{prefix}.attention.self", ATTENDING)
         # A piece's query, key and value become rows of their own.
         width = self._integers(-1, len(self.bert.weights[f"{prefix}.output.dense.bias"]))
-        parts = self._node("Reshape", parts, width)
-        heads = [self._node("Gather", parts, f"rows.{part}") for part in PARTS]
+        joined = self._node("Reshape", joined, width)
+        heads = [self._node("Gather", joined, f"rows.{part}") for part in ATTENDING]
         count = self.bert.heads
         context = self._node("Attention", *heads, "mask", q_num_heads=count, kv_num_heads=count)
         context = self._node("Reshape", context, width)
@@ -246,23 +242,25 @@ class _Writer:
             row = self._node("Gather", self._node("Reshape", "rows", self._integers(-1)), "places")
             hidden = self._node("Gather", hidden, row)
         # Rounded before, as there is less to gather then.
-        given = self._factor(f"{own}.context", context)
-        given = replace(given, name=self._node("Gather", given.name, places))
-        attended = self._product(given, f"{prefix}.attention.output.dense")
+        factor = self._factor(f"{own}.context", context)
+        factor = replace(factor, name=self._node("Gather", factor.name, places))
+        attended = self._product(factor, f"{prefix}.attention.output.dense")
         attended = self._norm(
             self._node("Add", attended, hidden), f"{prefix}.attention.output.LayerNorm"
         )
-        given = self._factor(f"{own}.attended", attended, evened=True)
+        factor = self._factor(f"{own}.attended", attended, evened=True)
         dense = f"{prefix}.intermediate.dense"
         if self.ranges is None:
             approximate = ACTIVATIONS[self.bert.activation]
-            inner = self._node("Gelu", self._product(given, dense), approximate=approximate)
-            given = self._factor(f"{own}.inner", inner)
+            inner = self._node("Gelu", self._product(factor, dense), approximate=approximate)
+            factor = self._factor(f"{own}.inner", inner)
         else:
-            inner = self._product(given, dense, times=SHARPNESS)
+            # With an alpha of 1, where it is x times the sigmoid of x, the operator takes half of
+            # the time; scales that are there anyway bring x in and the result back.
+            inner = self._product(factor, dense, times=SHARPNESS)
             inner = self._node("QuickGelu", inner, domain=CONTRIB, alpha=1.0)
-            given = self._factor(f"{own}.inner", inner, times=SHARPNESS)
-        outer = self._product(given, f"{prefix}.output.dense")
+            factor = self._factor(f"{own}.inner", inner, times=SHARPNESS)
+        outer = self._product(factor, f"{prefix}.output.dense")
         return self._norm(self._node("Add", outer, attended), f"{prefix}.output.LayerNorm")
 
     def _norm(self, hidden: str, name: str) -> str:
@@ -308,14 +306,16 @@ class _Writer:
         rounded = self._node("QuantizeLinear", hidden, wide, zero)
         return _Factor(rounded, scale, zero, channels)
 
-    def _product(self, factor: _Factor, *names: str, times: float = 1.0) -> str:
-        """(rows, outputs of all) of linear layers that read the same.
+    def _product(
+        self, factor: _Factor, name: str, parts: Sequence[str] = (), times: float = 1.0
+    ) -> str:
+        """(rows, outputs) of a linear layer, or one after the other those of its parts.
 
         times: so many times as much, in 8-bit integers.
         """
-        name, given = names[0], self.bert.weights
-        weights = np.concatenate([given[f"{name}.weight"] for name in names]).T
-        biases = np.concatenate([given[f"{name}.bias"] for name in names])
+        layers = [f"{name}.{part}" for part in parts] or [name]
+        weights = np.concatenate([self.bert.weights[f"{layer}.weight"] for layer in layers]).T
+        biases = np.concatenate([self.bert.weights[f"{layer}.bias"] for layer in layers])
         bias = self._constant(f"{name}.bias", np.float32(times) * biases)
         if not factor.scale:
             matrix = self._constant(f"{name}.weight", weights)
@@ -336,7 +336,9 @@ class _Writer:
         )
 
 
-def _rounded(weights: Floats, largest: Any, integer: int) -> tuple[NDArray[np.int8], Floats]:
+def _rounded(
+    weights: Floats, largest: NDArray[Any], integer: int
+) -> tuple[NDArray[np.int8], Floats]:
     """8-bit integers and their scale, by which the largest weights become a given integer."""
     scale = np.asarray(np.maximum(largest / integer, TINY), dtype=np.float32)
     return np.round(weights / scale).astype(np.int8), scale

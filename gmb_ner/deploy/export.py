@@ -1,6 +1,6 @@
 """Export a trained pipeline to one that needs no torch: encoder and tags become an ONNX graph."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,9 +21,11 @@ from gmb_ner.pipeline.lexical_tagger import SparseLinear
 from gmb_ner.pipeline.linear_ner import LinearNER
 from gmb_ner.pipeline.loading import load_model, pipe_before, reads_sentences
 from gmb_ner.pipeline.onnx_ner import OnnxNER
+from gmb_ner.pipeline.wordpieces import PieceBatch
 
 if TYPE_CHECKING:
     from gmb_ner.deploy.bert_graph import Bert
+    from gmb_ner.pipeline.torch_encoder import Encoder
 
 ARCHITECTURE = "gmb_ner.TransformerModel.v1"
 PRECISIONS = ("int8", "fp32")
@@ -47,9 +49,9 @@ def export(
         (`linear_ner`). output: the folder to write; an earlier export there is replaced at the end.
     precision: "fp32", or "int8": matrix products of 8-bit integers, word embeddings and lexical
         weights in 8 bits; a third of the size.
-    texts: of the kind that will be read, best those of the training. `CALIBRATION_DOCS` of them
-        tell the ranges of BERT's 8-bit integers; built-in ones do where there are none. Other
-        encoders take the range of what they read.
+    texts: of the kind that will be read, best those of the training. At most `CALIBRATION_DOCS`
+        of them tell the ranges of BERT's 8-bit integers; built-in ones do where there are none.
+        Other encoders take the range of what they read.
 
     Raises InputError for other pipelines, where the float32 graph gives other scores than torch,
     and for an output that holds something else than an export.
@@ -69,16 +71,26 @@ def export(
             raise InputError(
                 f"export needs {library}, which is missing: pip install -e '.[onnx,export]'."
             )
+    # They need these libraries.
+    from gmb_ner.deploy import bert_graph, traced_graph
+
     nlp = load_model(trained)
     contextual, lexical = _experts(nlp, trained)
+    encoder = cast(Any, nlp.get_pipe("transformer")).model.transformer
+    bert = _bert(encoder, contextual)
     with work_folder(output) as work:
-        graph = _graph(nlp, contextual, work)
+        if bert is not None:
+            graph = bert_graph.write(bert)
+        else:
+            graph = traced_graph.write(encoder, _layers(contextual), work)
         exported = _pipeline(nlp, contextual, lexical, graph)
         _hold_against(nlp, exported)
         if precision == "int8":
-            docs = [doc for doc in texts if len(doc)] or [nlp.make_doc(text) for text in PROBES]
-            chosen = docs[:: -(-len(docs) // CALIBRATION_DOCS)]
-            graph = _int8_graph(nlp, contextual, work, exported, chosen)
+            if bert is not None:
+                ranges = bert_graph.measure(bert, _calibration(exported, texts))
+                graph = bert_graph.write(bert, ranges)
+            else:
+                graph = traced_graph.quantize(graph, work)
             small = None if lexical is None else lexical.quantized()
             exported = _pipeline(nlp, contextual, small, graph)
         exported.meta["description"] = nlp.meta.get("description", "")
@@ -154,15 +166,15 @@ def _layers(tagger: Model) -> list[tuple[NDArray[np.float32], NDArray[np.float32
     ]
 
 
-def _bert(nlp: Language, tagger: Model) -> "Bert | None":
-    """What the graph of a BERT is made of; None for other encoders."""
+def _bert(encoder: "Encoder", tagger: Model) -> "Bert | None":
+    """What the graph of a BERT is made of; None for encoders that have to be traced."""
     from gmb_ner.deploy.bert_graph import ACTIVATIONS, Bert
     from gmb_ner.pipeline.packed_bert import can_pack
 
-    component: Any = nlp.get_pipe("transformer")
-    encoder = component.model.transformer
     config = encoder.config
     if not can_pack(encoder.transformer) or config.hidden_act not in ACTIVATIONS:
+        return None
+    if config.pruned_heads or not config.num_hidden_layers:
         return None
     return Bert(
         weights={name: values.numpy() for name, values in encoder.state_dict().items()},
@@ -174,35 +186,13 @@ def _bert(nlp: Language, tagger: Model) -> "Bert | None":
     )
 
 
-def _graph(nlp: Language, tagger: Model, work: Path) -> bytes:
-    """Encoder and tag scores in float32. work: a folder for files on the way."""
-    from gmb_ner.deploy import bert_graph, traced_graph
-
-    bert = _bert(nlp, tagger)
-    if bert is not None:
-        return bert_graph.write(bert)
-    component: Any = nlp.get_pipe("transformer")
-    traced_graph.write(component.model.transformer, _layers(tagger), work / "fp32.onnx")
-    return (work / "fp32.onnx").read_bytes()
-
-
-def _int8_graph(
-    nlp: Language, tagger: Model, work: Path, exported: Language, docs: list[Doc]
-) -> bytes:
-    """The same in 8-bit integers.
-
-    work: with the file of the graph in float32, if `_graph` left one. exported: the pipeline with
-        that graph. docs: whose ranges are taken.
-    """
-    from gmb_ner.deploy import bert_graph, traced_graph
-
-    bert = _bert(nlp, tagger)
-    if bert is not None:
-        component: Any = exported.get_pipe("ner")
-        batches = map(component.word_pieces, minibatch(docs, size=16))
-        return bert_graph.write(bert, bert_graph.measure(bert, batches))
-    traced_graph.quantize(work / "fp32.onnx", work / "int8.onnx")
-    return (work / "int8.onnx").read_bytes()
+def _calibration(exported: Language, texts: Sequence[Doc]) -> Iterator[PieceBatch]:
+    """Windows of texts, spread evenly over all that hold words, or of the built-in ones."""
+    component: Any = exported.get_pipe("ner")
+    docs = [doc for doc in texts if len(doc)] or [exported.make_doc(text) for text in PROBES]
+    count = min(len(docs), CALIBRATION_DOCS)
+    chosen = (docs[i * len(docs) // count] for i in range(count))
+    return map(component.word_pieces, minibatch(chosen, size=16))
 
 
 def _pipeline(nlp: Language, tagger: Model, lexical: SparseLinear | None, graph: bytes) -> Language:

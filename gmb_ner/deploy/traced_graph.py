@@ -7,10 +7,12 @@ integers, whose range is taken at run time.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.fusion_options import FusionOptions
@@ -19,15 +21,17 @@ from onnxruntime.transformers.optimizer import optimize_model
 from gmb_ner.pipeline.onnx_graph import PADDED_INPUTS
 from gmb_ner.pipeline.torch_encoder import Encoder
 
+Floats: TypeAlias = NDArray[np.float32]
 OPSET = 17
 
 
-def write(source: Encoder, output: Sequence[tuple[Any, Any]], path: Path) -> None:
-    """Write the graph in float32.
+def write(source: Encoder, output: Sequence[tuple[Floats, Floats]], work: Path) -> bytes:
+    """The graph in float32.
 
     output: weights (outputs, inputs) and biases of the layers that make tag scores, with ReLU
-        between two.
+        between two. work: a folder for files on the way.
     """
+    path = work / "traced.onnx"
     config = type(source.config).from_dict(source.config.to_dict())
     # The attention and the layers that the fusions below know.
     config._attn_implementation = "eager"
@@ -78,18 +82,21 @@ def write(source: Encoder, output: Sequence[tuple[Any, Any]], path: Path) -> Non
             opt_level=1,
         )
         fused.save_model_to_file(str(path))
+    return path.read_bytes()
 
 
-def quantize(graph: Path, target: Path) -> None:
-    """Write a graph once more, in 8-bit integers."""
-    inferred = target.with_suffix(".inferred")
-    quant_pre_process(graph, inferred, skip_optimization=True, skip_symbolic_shape=True)
+def quantize(graph: bytes, work: Path) -> bytes:
+    """The same graph in 8-bit integers. work: a folder for files on the way."""
+    given, inferred, small = (work / f"{name}.onnx" for name in ("given", "inferred", "small"))
+    given.write_bytes(graph)
+    quant_pre_process(given, inferred, skip_optimization=True, skip_symbolic_shape=True)
     quantize_dynamic(
         inferred,
-        target,
+        small,
         per_channel=True,
         weight_type=QuantType.QInt8,
         reduce_range=True,  # as of `bert_graph.MULTIPLIED`
         # onnx cannot infer the types that onnxruntime's own operators give.
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+    return small.read_bytes()

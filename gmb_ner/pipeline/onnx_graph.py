@@ -8,14 +8,15 @@ whatever stands beside it.
 
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmb_ner.pipeline.wordpieces import Ints, PieceBatch, bucket
+from gmb_ner.pipeline.wordpieces import Ints, PieceBatch, bucket, count_up
 
 # int64 inputs of both kinds: (windows, pieces) each, (windows,) and (places,).
 PACKED_INPUTS = ("input_ids", "case_ids", "lengths", "places")
@@ -62,14 +63,17 @@ class OnnxGraph:
         """What is returned waits for the (places, tags) scores of pieces.
 
         places: (n,) positions in the flattened (windows * pieces,) array of the batch.
-        threads: so many of them read at the same time, each on one core.
+        threads: so many groups of windows are read at the same time, each on one core.
         """
         scores = np.empty((len(places), self.tags), dtype=np.float32)
 
-        def read(rows: Ints, chosen: Ints) -> None:
-            scores[chosen] = self._read(batch, rows, places[chosen])
+        def read(group: _Group) -> None:
+            (found,) = self.run(batch, group.rows, group.places)
+            if "places" not in self.inputs:
+                found = found.reshape(-1, self.tags)[group.places]
+            scores[group.chosen] = found
 
-        reading = self._submit(read, list(self._groups(batch, places, threads)), threads)
+        reading = self._submit(read, self._groups(batch, places, threads), threads)
 
         def wait() -> Scores:
             for group in reading:
@@ -80,52 +84,60 @@ class OnnxGraph:
         weakref.finalize(wait, _cancel, reading)
         return wait
 
-    def _groups(self, batch: PieceBatch, places: Ints, threads: int) -> Iterator[tuple[Ints, Ints]]:
-        """Windows that are read together, longest first, and which of the places are theirs."""
-        if not len(batch.lengths):
-            return
-        # A few windows are shared out among the threads.
-        share = -(-len(batch.lengths) // threads) * int(batch.lengths.max())
-        size = min(MAX_PIECES, share) if "places" in self.inputs else 1
-        groups = list(bucket(batch.lengths, size))
-        group = np.empty(len(batch.lengths), dtype=np.int64)
-        group[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), list(map(len, groups)))
-        of_place = group[places // batch.input_ids.shape[1]]
-        order = np.argsort(of_place, kind="stable")
-        ends = np.cumsum(np.bincount(of_place, minlength=len(groups)))
-        yield from zip(groups, np.split(order, ends[:-1]), strict=True)
+    def run(
+        self, batch: PieceBatch, rows: Ints, places: Ints, outputs: list[str] | None = None
+    ) -> list[NDArray[Any]]:
+        """The outputs for some windows of a batch, all there are or those that are named.
 
-    def _read(self, batch: PieceBatch, rows: Ints, places: Ints) -> Scores:
-        """The scores of places in some windows."""
-        width, longest = batch.input_ids.shape[1], int(batch.lengths[rows].max())
-        here = rows, slice(0, longest)
-        row, piece = np.divmod(places, width)
-        rank = np.empty(len(batch.lengths), dtype=np.int64)
-        rank[rows] = np.arange(len(rows))
-        within = rank[row] * longest + piece
-        feed = {
-            "input_ids": batch.input_ids[here],
-            "case_ids": batch.case_ids[here],
-            "lengths": batch.lengths[rows],
-            "places": within,
-            "attention_mask": np.ones((len(rows), longest), dtype=np.int64),
-        }
+        rows: the windows. places: (n,) positions in their flattened pieces, which are cut off
+            behind the longest of them; for graphs that ask for it.
+        """
+        lengths = batch.lengths[rows]
+        here = rows, slice(0, int(lengths.max()))
+        feed = {"input_ids": batch.input_ids[here], "lengths": lengths, "places": places}
+        if "case_ids" in self.inputs:
+            feed["case_ids"] = batch.case_ids[here]
+        if "attention_mask" in self.inputs:
+            feed["attention_mask"] = batch.attention_mask[here].astype(np.int64)
         known = {name: array for name, array in feed.items() if name in self.inputs}
-        (scores,) = self.session.run(None, known)
-        return scores if "places" in self.inputs else scores.reshape(-1, scores.shape[-1])[within]
+        found: list[NDArray[Any]] = self.session.run(outputs, known)
+        return found
+
+    def _groups(self, batch: PieceBatch, places: Ints, threads: int) -> list["_Group"]:
+        """Windows that are read together, longest first."""
+        if not len(batch.lengths):
+            return []
+        size = 1
+        if "places" in self.inputs:
+            # A few windows are shared out among the threads.
+            share = -(-int(batch.lengths.sum()) // threads)
+            size = min(MAX_PIECES, share) if threads > 1 else MAX_PIECES
+        groups = list(bucket(batch.lengths, size))
+        order, counts = np.concatenate(groups), np.array([len(rows) for rows in groups])
+        # Of each window its group, and where it begins in the group's flattened pieces.
+        group, begin = np.empty((2, len(order)), dtype=np.int64)
+        group[order] = np.repeat(np.arange(len(groups)), counts)
+        longest = batch.lengths[[rows[0] for rows in groups]]
+        begin[order] = count_up(counts) * np.repeat(longest, counts)
+        row, piece = np.divmod(places, batch.input_ids.shape[1])
+        chosen = np.argsort(group[row], kind="stable")
+        ends = np.cumsum(np.bincount(group[row], minlength=len(groups)))
+        parts = np.split(chosen, ends[:-1])
+        within = begin[row] + piece
+        return [_Group(rows, part, within[part]) for rows, part in zip(groups, parts, strict=True)]
 
     def _submit(
-        self, read: Callable[[Ints, Ints], None], groups: list[tuple[Ints, Ints]], threads: int
+        self, read: Callable[["_Group"], None], groups: list["_Group"], threads: int
     ) -> list[Future[None]]:
         """Have the groups read by other threads, if there are any."""
         if threads > 1:
             try:
                 pool = self._threads(threads)
-                return [pool.submit(read, *group) for group in groups]
+                return [pool.submit(read, group) for group in groups]
             except RuntimeError:
                 pass  # no thread can be had: the interpreter is ending, or the system has no more
         for group in groups:
-            read(*group)
+            read(group)
         return []
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
@@ -134,6 +146,19 @@ class OnnxGraph:
         if self.pool is None or self.pool[0] != wanted:
             self.pool = wanted, ThreadPoolExecutor(count)
         return self.pool[1]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Windows of a batch that are read together.
+
+    rows: the windows. chosen: which of the places that are asked for are theirs. places: of these
+        the positions in their flattened pieces, see `OnnxGraph.run`.
+    """
+
+    rows: Ints
+    chosen: Ints
+    places: Ints
 
 
 def _cancel(reading: list[Future[None]]) -> None:

@@ -57,7 +57,8 @@ def create_onnx_ner(
     """Create the component; it gets its graph by loading.
 
     label_bias (Dict[str, float]), threshold (float): as of `linear_ner`.
-    threads (int): so many windows are read at the same time, each on one core; 0 for one a core.
+    threads (int): so many groups of windows are read at the same time, each on one core; 0 for
+        one a core.
     scorer (Optional[Callable]): of the entities.
     """
     return OnnxNER(
@@ -168,7 +169,7 @@ class OnnxNER(EntityPipe):
         only encoders need whose pieces are not BERT's.
         """
         try:
-            import onnxruntime  # noqa: F401 (used below, but asked for here)
+            import onnxruntime  # noqa: F401 (the graph needs it)
 
             encode_words = encode_words_with(tokenizer, cfg["prefix"])
         except ImportError as error:

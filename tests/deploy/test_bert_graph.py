@@ -126,16 +126,39 @@ def test_int8_is_smaller_and_close():
     assert 0 < error(bert, encoder, output, batch(), batch()) < 0.05
 
 
-def test_a_channel_of_large_range_costs_the_others_little(monkeypatch):
+@pytest.mark.parametrize("norm", ["attended", "hidden"])
+def test_a_channel_of_large_range_costs_the_others_little(norm, monkeypatch):
     encoder, output, bert = make()
     # As in pretrained encoders, whose next layer has small weights for it.
     with torch.no_grad():
+        if norm == "hidden":
+            encoder.transformer.embeddings.LayerNorm.weight[3] *= 200
         for layer in encoder.transformer.encoder.layer:
-            layer.attention.output.LayerNorm.weight[3] *= 200
-            layer.intermediate.dense.weight[:, 3] /= 200
+            if norm == "attended":
+                layer.attention.output.LayerNorm.weight[3] *= 200
+                layer.intermediate.dense.weight[:, 3] /= 200
+            else:
+                own = layer.attention.self
+                for linear in (own.query, own.key, own.value):
+                    linear.weight[:, 3] /= 200
     evened = error(bert, encoder, output, batch(), batch())
     monkeypatch.setattr(bert_graph, "SMALLEST_SHARE", 1.0)  # of a factor: all of them are 1
     assert evened < error(bert, encoder, output, batch(), batch()) / 2
+
+
+def test_neighbours_and_padding_add_nothing_to_ranges():
+    _, _, bert = make()
+    windows, none = batch(), np.zeros(0, dtype=np.int64)
+    alone = [
+        PieceBatch(
+            windows.input_ids[here], windows.case_ids[here], LENGTHS[here[0]], [], none, none
+        )
+        for here in ((slice(i, i + 1), slice(0, n)) for i, n in enumerate(LENGTHS))
+    ]
+    together, by_itself = measure(bert, [windows]), measure(bert, alone)
+    assert [*together] == [*by_itself]
+    for name, ends in together.items():
+        np.testing.assert_allclose(ends, by_itself[name], atol=1e-5, err_msg=name)
 
 
 def test_other_texts_may_go_beyond_the_measured_range():

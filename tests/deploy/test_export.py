@@ -131,10 +131,12 @@ def test_entities_and_confidences_are_those_of_torch(trained, exported):
         TRACED,
         {**TRACED, "pooling": "reduce_mean"},
         {**TRACED, "hidden_width": 8, "cased": False},
+        {"transformer_config": {"num_hidden_layers": 0}},
     ],
     ids=[
         *("one expert", "mean pooling", "hidden layer", "no case embeddings", "fewer layers"),
         *("traced", "traced, mean pooling", "traced, hidden layer, no case embeddings"),
+        "no layers",
     ],
 )
 def test_other_models(settings, tiny_bert, tmp_path):

@@ -90,6 +90,9 @@ def test_windows_of_similar_length_are_read_together():
     # Shared out among threads: the longest two, and the others.
     assert longest_beside(packed, 2) == [3, 5, 3, 5]
     assert longest_beside(packed, 4) == [2, 5, 3, 5]
+    # A long one takes a thread for itself.
+    lengths = np.array([2, 20, 2, 2, 2, 2, 2, 2])
+    assert longest_beside(packed, 2, lengths) == [2, 20, 2, 2, 2, 2, 2, 2]
 
 
 def test_together_they_have_so_many_pieces_at_most(monkeypatch):
@@ -109,8 +112,17 @@ def test_nothing_to_read():
     assert OnnxGraph(packed(), 2).begin(empty, none, 2)().shape == (0, 2)
 
 
-def test_windows_without_a_place_are_read_all_the_same():
-    assert OnnxGraph(packed(), 2).begin(batch(LENGTHS), PLACES[:1], 4)().shape == (1, 2)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_windows_without_a_place(threads):
+    windows = batch(LENGTHS)
+    scores = OnnxGraph(packed(), 2).begin(windows, PLACES[:1], threads)()
+    assert scores[:, 0].tolist() == [windows.input_ids.ravel()[PLACES[0]]]
+
+
+def test_one_run_cuts_the_windows_behind_the_longest():
+    (scores,) = OnnxGraph(packed(), 2).run(batch(LENGTHS), np.array([2, 0]), np.array([3, 2, 1]))
+    # Of windows of 3 pieces: the second's first, and the first's third and second.
+    assert scores.tolist() == [[10, 3], [22, 3], [21, 3]]
 
 
 def test_a_damaged_graph():
