@@ -26,6 +26,8 @@ Floats: TypeAlias = NDArray[np.float32]
 Ranges: TypeAlias = dict[str, tuple[Floats, Floats]]
 
 OPSET = 23  # the first that has Attention; onnxruntime reads it from 1.23 on
+# onnxruntime's own operators; 1.23, the last for Python 3.10, has these QuantizeLinear and
+# DequantizeLinear alone.
 CONTRIB = "com.microsoft"
 # GELU by its definition, or by tanh.
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
@@ -222,7 +224,9 @@ class _Writer:
             return self._node("Gather", self._constant(name, table), index)
         rounded, scale = _rounded(table, np.abs(table).max(), LARGEST)
         small = self._node("Gather", self._constant(name, rounded), index)
-        return self._node("DequantizeLinear", small, self._constant(f"{name}.scale", scale))
+        scales = self._constant(f"{name}.scale", scale)
+        zero = self._constant(f"{name}.zero", np.zeros((), dtype=np.int8))
+        return self._node("DequantizeLinear", small, scales, zero, domain=CONTRIB)
 
     def _layer(self, hidden: str, number: int) -> str:
         """(pieces, width) from hidden states to those of the next layer, or of the places."""
@@ -303,7 +307,7 @@ class _Writer:
         scale = self._constant(f"{name}.scale", np.array(step, dtype=np.float32))
         zero = self._constant(f"{name}.zero", np.array(round(-lowest / step), dtype=np.uint8))
         wide = self._constant(f"{name}.wide", np.array(times * step, dtype=np.float32))
-        rounded = self._node("QuantizeLinear", hidden, wide, zero)
+        rounded = self._node("QuantizeLinear", hidden, wide, zero, domain=CONTRIB)
         return _Factor(rounded, scale, zero, channels)
 
     def _product(
