@@ -93,12 +93,14 @@ class OnnxGraph:
             behind the longest of them; for graphs that ask for it.
         """
         lengths = batch.lengths[rows]
-        here = rows, slice(0, int(lengths.max()))
+        longest = int(lengths.max())
+        here = rows, slice(0, longest)
         feed = {"input_ids": batch.input_ids[here], "lengths": lengths, "places": places}
         if "case_ids" in self.inputs:
             feed["case_ids"] = batch.case_ids[here]
         if "attention_mask" in self.inputs:
-            feed["attention_mask"] = batch.attention_mask[here].astype(np.int64)
+            inside = np.arange(longest) < lengths[:, None]
+            feed["attention_mask"] = inside.astype(np.int64)
         known = {name: array for name, array in feed.items() if name in self.inputs}
         found: list[NDArray[Any]] = self.session.run(outputs, known)
         return found
