@@ -40,9 +40,9 @@ HEADROOM = 1.2
 SMALLEST_SHARE = 1e-3
 ATTENDING = ("query", "key", "value")
 MASKED = -1e9  # added to a score of attention, it leaves a weight of exactly 0
-# Of weights that are looked up, and of those that are multiplied: x86 processors without VNNI add
+# The largest weights that are looked up, and that are multiplied: x86 processors without VNNI add
 # two products with unsigned 8-bit integers in 16 bits, and cut off what is more.
-LARGEST, MULTIPLIED = 127, 63
+LOOKED_UP, MULTIPLIED = 127, 63
 TINY = 1e-30  # instead of a scale of 0, where all is 0
 
 
@@ -222,7 +222,7 @@ class _Writer:
     def _look_up(self, name: str, table: Floats, index: str) -> str:
         if self.ranges is None:
             return self._node("Gather", self._constant(name, table), index)
-        rounded, scale = _rounded(table, np.abs(table).max(), LARGEST)
+        rounded, scale = _rounded(table, np.abs(table).max(), LOOKED_UP)
         small = self._node("Gather", self._constant(name, rounded), index)
         scales = self._constant(f"{name}.scale", scale)
         zero = self._constant(f"{name}.zero", np.zeros((), dtype=np.int8))
@@ -283,8 +283,8 @@ class _Writer:
     ) -> _Factor:
         """(rows, channels) to be multiplied, rounded to 8-bit integers if there are ranges.
 
-        evened: whether the channels are brought to one range first. times: how much larger than
-        what was measured and is multiplied it is.
+        evened: whether the channels are brought to one range first. times: so many times what was
+        measured stands there; weights are multiplied with what was measured.
         """
         self.multiplied.append(name)
         if self.measuring:
@@ -343,6 +343,9 @@ class _Writer:
 def _rounded(
     weights: Floats, largest: NDArray[Any], integer: int
 ) -> tuple[NDArray[np.int8], Floats]:
-    """8-bit integers and their scale, by which the largest weights become a given integer."""
+    """8-bit integers and their scale, by which the largest weights become a given integer.
+
+    weights: (rows, columns). largest: (columns,), or () for all of them; so is the scale.
+    """
     scale = np.asarray(np.maximum(largest / integer, TINY), dtype=np.float32)
     return np.round(weights / scale).astype(np.int8), scale

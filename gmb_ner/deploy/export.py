@@ -71,8 +71,7 @@ def export(
             raise InputError(
                 f"export needs {library}, which is missing: pip install -e '.[onnx,export]'."
             )
-    # They need these libraries.
-    from gmb_ner.deploy import bert_graph, traced_graph
+    from gmb_ner.deploy import bert_graph  # it needs these libraries
 
     nlp = load_model(trained)
     contextual, lexical = _experts(nlp, trained)
@@ -82,6 +81,8 @@ def export(
         if bert is not None:
             graph = bert_graph.write(bert)
         else:
+            from gmb_ner.deploy import traced_graph  # its libraries take a second to load
+
             graph = traced_graph.write(encoder, _layers(contextual), work)
         exported = _pipeline(nlp, contextual, lexical, graph)
         _hold_against(nlp, exported)

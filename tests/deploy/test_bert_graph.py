@@ -58,6 +58,18 @@ def batch(lengths=LENGTHS):
     return PieceBatch(ids, cases, lengths, [], none, none)
 
 
+def each_alone(windows):
+    """The same windows, each a batch of its own without padding."""
+    for row, length in enumerate(windows.lengths):
+        here = slice(row, row + 1), slice(0, length)
+        yield replace(
+            windows,
+            input_ids=windows.input_ids[here],
+            case_ids=windows.case_ids[here],
+            lengths=windows.lengths[row : row + 1],
+        )
+
+
 def expected(encoder, output, windows, places):
     given = (windows.input_ids, windows.case_ids, windows.attention_mask.astype("i8"))
     with torch.no_grad():
@@ -148,14 +160,8 @@ def test_a_channel_of_large_range_costs_the_others_little(norm, monkeypatch):
 
 def test_neighbours_and_padding_add_nothing_to_ranges():
     _, _, bert = make()
-    windows, none = batch(), np.zeros(0, dtype=np.int64)
-    alone = [
-        PieceBatch(
-            windows.input_ids[here], windows.case_ids[here], LENGTHS[here[0]], [], none, none
-        )
-        for here in ((slice(i, i + 1), slice(0, n)) for i, n in enumerate(LENGTHS))
-    ]
-    together, by_itself = measure(bert, [windows]), measure(bert, alone)
+    windows = batch()
+    together, by_itself = measure(bert, [windows]), measure(bert, each_alone(windows))
     assert [*together] == [*by_itself]
     for name, ends in together.items():
         np.testing.assert_allclose(ends, by_itself[name], atol=1e-5, err_msg=name)
@@ -204,17 +210,5 @@ def test_padding_and_neighbours_change_nothing():
     windows = batch()
     for graph in (write(bert), write(bert, measure(bert, [windows]))):
         together = scores_of(graph, windows, np.flatnonzero(windows.attention_mask))
-        alone = []
-        for row, length in enumerate(windows.lengths):
-            here = slice(row, row + 1), slice(0, length)
-            none = np.zeros(0, dtype=np.int64)
-            one = PieceBatch(
-                windows.input_ids[here],
-                windows.case_ids[here],
-                LENGTHS[row : row + 1],
-                [],
-                none,
-                none,
-            )
-            alone.append(scores_of(graph, one, np.arange(length)))
+        alone = [scores_of(graph, one, np.arange(one.lengths[0])) for one in each_alone(windows)]
         np.testing.assert_array_equal(np.concatenate(alone), together)
